@@ -1,0 +1,84 @@
+"""Reading replies: every value that QEMU sends is checked where it is taken.
+
+Strategy: a `Shape` is a value together with its place in the reply; each reader returns the value in the asked type or
+raises QmpRefused of class "qsup.MalformedReply", which names the place, what was found and what was expected.
+"""
+
+from __future__ import annotations
+
+from typing import NoReturn
+
+from attrs import frozen
+
+from qsup.errors import QmpRefused
+from qsup.qmp.messages import short_repr_of
+
+MALFORMED_REPLY = "qsup.MalformedReply"
+
+
+@frozen
+class Shape:
+    """A part of the reply to `command`; `where` is its place, such as "[2].props"."""
+
+    command: str
+    value: object
+    where: str = ""
+
+    def rows(self) -> tuple[Shape, ...]:
+        """The elements of a list, in its order."""
+        if not isinstance(self.value, list):
+            self.refuse("a list")
+        return tuple(Shape(self.command, item, f"{self.where}[{index}]") for index, item in enumerate(self.value))
+
+    def at(self, key: str) -> Shape:
+        """The member `key`, which must be there."""
+        member = self.member(key)
+        if member is None:
+            self.refuse(f"an object with {key!r}")
+        return member
+
+    def member(self, key: str) -> Shape | None:
+        """The member `key`; None when it is absent or null."""
+        if not isinstance(self.value, dict):
+            self.refuse("an object")
+        value = self.value.get(key)
+        return None if value is None else Shape(self.command, value, f"{self.where}.{key}")
+
+    def text(self) -> str:
+        """The value, which must be a string."""
+        if not isinstance(self.value, str):
+            self.refuse("a string")
+        return self.value
+
+    def flag(self) -> bool:
+        """The value, which must be true or false."""
+        if not isinstance(self.value, bool):
+            self.refuse("true or false")
+        return self.value
+
+    def count(self) -> int:
+        """The value, which must be an integer of 64 bits without sign."""
+        if type(self.value) is not int or not 0 <= self.value < 2**64:
+            self.refuse("an integer from 0 to 2**64 - 1")
+        return self.value
+
+    def text_at(self, key: str) -> str | None:
+        """The string member `key`; None when it is absent or null."""
+        member = self.member(key)
+        return None if member is None else member.text()
+
+    def count_at(self, key: str) -> int | None:
+        """The integer member `key`; None when it is absent or null."""
+        member = self.member(key)
+        return None if member is None else member.count()
+
+    def flag_at(self, key: str) -> bool:
+        """The member `key`; False when it is absent or null."""
+        member = self.member(key)
+        return False if member is None else member.flag()
+
+    def refuse(self, expected: str) -> NoReturn:
+        """Raise the error for this value."""
+        place = self.where.lstrip(".") or "the reply"
+        description = f"{place} is {short_repr_of(self.value)}, expected {expected}"
+        raise QmpRefused(self.command, MALFORMED_REPLY, description)
