@@ -1,0 +1,1 @@
+"""The ground: cpulists, sizes, errors."""

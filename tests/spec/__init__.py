@@ -1,0 +1,1 @@
+"""The spec room: text in, specs or problems out."""

@@ -1,0 +1,80 @@
+"""The host settings: four optional sections, one flat class."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from qsup.bytesize import MIB
+from qsup.spec.schema import keys_of
+from qsup.spec.settings import SettingsSpec, parse_settings
+from tests.spec.generated import cpulists
+
+ALL_KEYS = """
+[daemon]
+qemu = "/opt/qemu/bin/qemu-system-x86_64"
+on_removed = "shutdown"
+max_parallel_starts = 2
+scopes = false
+api_group = "kvm-operators"
+
+[place]
+housekeeping = "0,16"
+reserved_memory = "1GiB"
+grow_hugepages = false
+
+[user]
+uid_first = 100000
+uid_count = 500
+
+[network]
+create_bridges = true
+"""
+
+
+def test_empty_file_gives_the_defaults() -> None:
+    assert parse_settings("", file="settings.toml") == SettingsSpec()
+
+
+def test_auto_is_the_same_as_absent() -> None:
+    text = '[daemon]\nscopes = "auto"\n[place]\nhousekeeping = "auto"\n'
+    assert parse_settings(text, file="settings.toml") == SettingsSpec()
+
+
+def test_every_key_is_read() -> None:
+    settings = parse_settings(ALL_KEYS, file="settings.toml")
+    assert settings == SettingsSpec(
+        qemu="/opt/qemu/bin/qemu-system-x86_64",
+        on_removed="shutdown",
+        max_parallel_starts=2,
+        scopes=False,
+        api_group="kvm-operators",
+        housekeeping=frozenset({0, 16}),
+        reserved_memory_bytes=1024 * MIB,
+        grow_hugepages=False,
+        uid_first=100_000,
+        uid_count=500,
+        create_bridges=True,
+    )
+    assert all(getattr(settings, field.name) != field.default for field in keys_of(SettingsSpec))
+
+
+@given(
+    st.builds(
+        SettingsSpec,
+        scopes=st.none() | st.booleans(),
+        housekeeping=st.none() | cpulists(),
+        reserved_memory_bytes=st.integers(0, 1 << 40),
+        uid_first=st.integers(65536, 2**31),
+        create_bridges=st.booleans(),
+    )
+)
+def test_written_settings_are_read_back(settings: SettingsSpec) -> None:
+    lines: list[str] = []
+    section = ""
+    for field in keys_of(SettingsSpec):
+        if field.key.section != section:
+            section = field.key.section
+            lines.append(f"[{section}]")
+        lines.append(f"{field.toml} = {field.key.reader.format(getattr(settings, field.name))}")
+    assert parse_settings("\n".join(lines), file="settings.toml") == settings
