@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import cached_property
 
-from attrs import evolve, field, frozen
+from attrs import field, frozen
 
+from qsup.plan.ledger_index import LedgerIndex, index_of
 from qsup.plan.vmplan import VmPlan
 
 
@@ -14,7 +16,8 @@ class Holding:
     """What one VM holds.
 
     `pages_taken` counts, per (host node, page size), the pages that the VM's process has already taken out of the pool's
-    free count; what is promised and not yet taken must be kept back for it.
+    free count; what is promised and not yet taken must be kept back for it. `base_taken_bytes` is the same for base pages,
+    per host node.
     """
 
     plan: VmPlan
@@ -28,10 +31,30 @@ class Ledger:
 
     holdings: Mapping[str, Holding] = field(factory=dict)
 
+    @cached_property
+    def index(self) -> LedgerIndex:
+        """Who holds which pCPU, image, address and page; counted up once, then carried along by `reserved` and `released`."""
+        return index_of(self.holdings.values())
+
     def reserved(self, holding: Holding) -> Ledger:
         """The ledger with this holding; one of the same VM is replaced."""
-        return evolve(self, holdings={**self.holdings, holding.plan.name: holding})
+        name = holding.plan.name
+        return _indexed({**self.holdings, name: holding}, self.index_without(name).reserved(holding))
 
     def released(self, name: str) -> Ledger:
         """The ledger without what `name` holds; the same ledger where it holds nothing."""
-        return evolve(self, holdings={key: value for key, value in self.holdings.items() if key != name})
+        if name not in self.holdings:
+            return self
+        rest = {key: value for key, value in self.holdings.items() if key != name}
+        return _indexed(rest, self.index_without(name))
+
+    def index_without(self, name: str) -> LedgerIndex:
+        """The index of everybody else's holdings."""
+        own = self.holdings.get(name)
+        return self.index if own is None else self.index.released(own)
+
+
+def _indexed(holdings: Mapping[str, Holding], index: LedgerIndex) -> Ledger:
+    ledger = Ledger(holdings)
+    object.__setattr__(ledger, "index", index)  # fills the cached property: its slot is not part of the frozen fields
+    return ledger

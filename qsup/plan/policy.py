@@ -9,7 +9,11 @@ from qsup.bytesize import MIB
 
 @frozen
 class HostPolicy:
-    """`housekeeping` None: chosen by the planner. Directories are absolute, without a trailing slash."""
+    """`housekeeping` None: chosen by the planner. Directories are absolute, without a trailing slash.
+
+    `identity_seed` (the host's machine id, say) goes into derived uuids and MAC addresses, so that VMs of one name on two
+    hosts differ.
+    """
 
     run_dir: str = "/run/qsup"
     state_dir: str = "/var/lib/qsup"
@@ -20,3 +24,4 @@ class HostPolicy:
     uid_first: int = 7_000_000
     uid_count: int = 10_000
     create_bridges: bool = False
+    identity_seed: str = ""

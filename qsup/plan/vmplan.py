@@ -35,7 +35,10 @@ class GuestNodePlan:
 
     `host_nodes` empty means no binding. `distances` has one entry per guest node (position = guest node).
     `pages` is the count of hugepages taken from each host node (empty for base pages).
-    `prealloc_pcpus` are the pCPUs of the host nodes, where the preallocation threads run.
+    `base_bytes` is the memory taken from each host node in base pages: the guest's (empty with hugepages) and this node's
+    part of QEMU's own overhead.
+    `prealloc_pcpus` are the pCPUs of the host nodes, where the preallocation threads run; no other VM owns them, except
+    where a node has no others.
     """
 
     guest_node: int
@@ -49,6 +52,7 @@ class GuestNodePlan:
     distances: tuple[int, ...]
     pages: tuple[tuple[int, int], ...] = ()
     prealloc_pcpus: frozenset[int] = frozenset()
+    base_bytes: tuple[tuple[int, int], ...] = ()
 
 
 @frozen
@@ -62,11 +66,16 @@ class PoolGrowth:
 
 @frozen
 class ImagePlan:
-    """One file of a disk's chain, top first. Only the top one may be written."""
+    """One file of a disk's chain, top first. Only the top one may be written. `file_id` is as in ImageFacts.
+
+    A block device has another driver in QEMU.
+    """
 
     path: str
     format: Literal["qcow2", "raw"]
     readonly: bool
+    file_id: str | None = None
+    block_device: bool = False
 
 
 @frozen
@@ -135,8 +144,10 @@ class VmPlan:
     """The decision for one VM.
 
     `machine` is the versioned machine type. `uid` None: QEMU runs as the daemon's own user. `emulator` is the pin of the
-    process (main thread, worker pool and all threads that appear later). `warnings` are things asked for that work
-    otherwise than one may think.
+    process (main thread, worker pool and all threads that appear later); `emulator_asked`: it was written in the file, so it
+    does not follow the housekeeping pCPUs. `rng_pci_slot` holds virtio-rng: disks and nics keep out of it. `emptied` are the
+    siblings that an isolated VM keeps free of everybody. `overhead_bytes` is what QEMU itself may take besides guest memory
+    (counted in `base_bytes`). `warnings` are things asked for that work otherwise than one may think.
     """
 
     name: str
@@ -161,7 +172,11 @@ class VmPlan:
     log_bytes: int
     paths: PathsPlan
     uid: int | None = None
+    rng_pci_slot: int = 30
     warnings: tuple[Problem, ...] = field(default=())
+    emptied: frozenset[int] = frozenset()
+    emulator_asked: bool = False
+    overhead_bytes: int = 0
 
     @property
     def memory_bytes(self) -> int:

@@ -1,0 +1,153 @@
+"""Guest nodes as written in the file: which host nodes each gets its memory from.
+
+Strategy: nodes with written host nodes first, then by size, the largest first. A node without written ones gets its last
+host node where that still fits, else one that no other guest node of this VM uses, the nearest to those in use, else any
+that fits. What one guest node takes, the next does not find.
+"""
+
+from __future__ import annotations
+
+from attrs import define
+
+from qsup.bytesize import format_byte_size
+from qsup.cpuset import format_cpulist
+from qsup.plan.case import Case
+from qsup.plan.layout import Layout, Share, even_parts, room_after, share_falling_over, share_on
+from qsup.plan.memory_room import MemoryRoom
+from qsup.plan.memory_search import MemorySearch
+from qsup.spec.memory import GuestNodeSpec
+
+
+@define
+class _Left:
+    """What is left for the guest nodes still to come: memory, and guest cores per host node."""
+
+    room: MemoryRoom
+    cores: dict[int, int]
+    used: list[int]
+
+
+def written_layout(search: MemorySearch, nodes: tuple[GuestNodeSpec, ...]) -> Layout | None:
+    """The layout of explicit guest nodes; None with a reason for every guest node that cannot be placed."""
+    if not _vcpus_covered(search.case, nodes) or not _cores_whole(search, nodes):
+        return None
+    left = _Left(search.room, {node: search.fit.guest_cores(node) for node in search.room.nodes}, [])
+    overheads = even_parts(search.overhead_bytes, len(nodes))
+    shares: dict[int, Share] = {}
+    for position in sorted(range(len(nodes)), key=lambda at: (nodes[at].host_nodes is None, -nodes[at].size_bytes, at)):
+        share = _placed(search, left, position, nodes[position], overheads[position])
+        if share is None:
+            _refuse(search, left, position, nodes[position], overheads[position])
+        else:
+            shares[position] = share
+            _take(search, left, share)
+    if len(shares) < len(nodes):
+        return None
+    return Layout(tuple(shares[position] for position in range(len(nodes))), stray_nodes=())
+
+
+def _vcpus_covered(case: Case, nodes: tuple[GuestNodeSpec, ...]) -> bool:
+    owned = sorted(vcpu for node in nodes for vcpu in node.vcpus)
+    if owned == list(range(case.spec.cpu.vcpus)):
+        return True
+    case.notes.refuse(
+        "plan.guest-node-vcpus",
+        f"the guest nodes name the vCPUs {format_cpulist(owned) or 'none'}, and the VM has {case.spec.cpu.vcpus}",
+        needed=f"each vCPU of 0-{case.spec.cpu.vcpus - 1} in exactly one guest node",
+        hint="write each vCPU into one guest node",
+    )
+    return False
+
+
+def _cores_whole(search: MemorySearch, nodes: tuple[GuestNodeSpec, ...]) -> bool:
+    """Whether no guest core has its threads in two guest nodes: no host has such a core, and no guest kernel expects one."""
+    split = [core for core in search.guest_cores if not any(node.vcpus.issuperset(core) for node in nodes)]
+    for core in split:
+        search.case.notes.refuse(
+            "plan.guest-node-splits-core",
+            f"the vCPUs {format_cpulist(core)} are threads of one guest core, and lie in different guest nodes",
+            needed=f"vCPUs {format_cpulist(core)} in one guest node",
+            hint="put the threads of a core into one guest node, or set threads = 1",
+        )
+    return not split
+
+
+def _placed(search: MemorySearch, left: _Left, position: int, node: GuestNodeSpec, overhead: int) -> Share | None:
+    vcpus = tuple(sorted(node.vcpus))
+    if node.host_nodes is not None:
+        hosts = tuple(sorted(node.host_nodes & search.room.nodes.keys()))
+        return _share(search, left, hosts, vcpus, node.size_bytes, overhead) if hosts else None
+    for host_node in _preferred_hosts(search, left, position):
+        share = _share(search, left, (host_node,), vcpus, node.size_bytes, overhead)
+        if share is not None:
+            return share
+    return None
+
+
+def _share(
+    search: MemorySearch, left: _Left, hosts: tuple[int, ...], vcpus: tuple[int, ...], size_bytes: int, overhead: int
+) -> Share | None:
+    """Memory on these host nodes, if their pCPUs (where they have any) take the vCPUs as well."""
+    if not _cores_fit(search, left, hosts, vcpus):
+        return None
+    share = share_on(left.room, hosts, vcpus, size_bytes, overhead)
+    if share is None and search.case.spec.memory.policy == "preferred":
+        distance = search.case.host.distance
+        others = sorted(left.room.nodes, key=lambda other: (other not in hosts, distance(hosts[0], other), other))
+        return share_falling_over(left.room, others, vcpus, size_bytes, overhead)
+    return share
+
+
+def _cores_fit(search: MemorySearch, left: _Left, hosts: tuple[int, ...], vcpus: tuple[int, ...]) -> bool:
+    if search.case.spec.cpu.placement == "pinned" or not search.case.host.pcpus_of(hosts):
+        return True
+    return sum(left.cores.get(node, 0) for node in hosts) >= len(search.fit.topology.guest_cores(vcpus))
+
+
+def _preferred_hosts(search: MemorySearch, left: _Left, position: int) -> list[int]:
+    record = search.case.record
+    last = record.host_nodes[position] if record and position < len(record.host_nodes) else ()
+    distance = search.case.host.distance
+    pins = search.fit.pinned_nodes
+    return sorted(
+        (node for node in search.allowed if node in left.room.nodes),
+        key=lambda node: (
+            (node,) != last,
+            node in left.used,
+            node not in pins,
+            sum(distance(node, used) for used in left.used),
+            left.cores.get(node, 0),
+            node,
+        ),
+    )
+
+
+def _take(search: MemorySearch, left: _Left, share: Share) -> None:
+    left.room = room_after(left.room, share)
+    left.used.extend(share.host_nodes)
+    if search.fit.room is None:
+        return
+    needed = len(search.fit.topology.guest_cores(share.vcpus))
+    for node in share.host_nodes:
+        part = min(needed, left.cores.get(node, 0))
+        left.cores[node] = left.cores.get(node, 0) - part
+        needed -= part
+
+
+def _refuse(search: MemorySearch, left: _Left, position: int, node: GuestNodeSpec, overhead: int) -> None:
+    hosts = sorted(node.host_nodes) if node.host_nodes is not None else list(search.allowed)
+    size = format_byte_size(node.size_bytes)
+    cores = len(search.fit.topology.guest_cores(node.vcpus))
+    for host_node in hosts:
+        if host_node not in left.room.nodes:
+            continue
+        room = left.room.nodes[host_node].capacity_bytes(overhead)
+        search.case.notes.refuse(
+            "plan.guest-node-short",
+            f"guest node {position} needs {size} and {cores} guest cores; host node {host_node} has "
+            f"{format_byte_size(room)} and {left.cores.get(host_node, 0)}, after the guest nodes before it",
+            needed=f"{size}, {cores} guest cores",
+            available=f"{format_byte_size(room)}, {left.cores.get(host_node, 0)} guest cores",
+            host_node=host_node,
+            hint="name other host nodes for it, make it smaller, or leave host_nodes out",
+        )

@@ -1,0 +1,186 @@
+"""[memory] planned: guest nodes, host nodes, pages and growth. Memory decides the host node; vCPUs follow."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from qsup.bytesize import format_byte_size
+from qsup.plan.case import Case
+from qsup.plan.cpu_fit import CpuFit
+from qsup.plan.guest_nodes import written_layout
+from qsup.plan.layout import Layout, Share
+from qsup.plan.memory_refusal import explain_no_layout
+from qsup.plan.memory_room import MemoryRoom
+from qsup.plan.memory_search import MemorySearch
+from qsup.plan.vmplan import GuestNodePlan, PoolGrowth
+
+_LOCAL = 10
+_NEAREST_OTHER = 11  # Linux' slit_valid() (drivers/acpi/numa/srat.c) drops a table with 10 or less off its diagonal
+
+
+def plan_memory(case: Case, fit: CpuFit, overhead_bytes: int) -> Layout | None:
+    """The layout of the guest's memory over host nodes; None with all reasons noted."""
+    room = MemoryRoom.of(case)
+    if not _well_formed(case):
+        return None
+    search = MemorySearch(case, fit, room, overhead_bytes, _allowed(case), case.spec.memory.host_nodes is not None)
+    if case.spec.memory.nodes is not None:
+        return written_layout(search, case.spec.memory.nodes)
+    layout = search.found()
+    if layout is None:
+        explain_no_layout(search)
+    return layout
+
+
+def _allowed(case: Case) -> tuple[int, ...]:
+    """The host nodes that may give memory, ascending."""
+    asked = case.spec.memory.host_nodes
+    nodes = (node.host_node for node in case.facts.nodes if node.memory_total_bytes > 0)
+    return tuple(node for node in nodes if asked is None or node in asked)
+
+
+def _well_formed(case: Case) -> bool:
+    before = len(case.notes.reasons)
+    _check_host_nodes(case)
+    _check_page_size(case)
+    _check_binding(case)
+    if not any(node.memory_total_bytes for node in case.facts.nodes):
+        case.notes.refuse("plan.no-memory-node", "the host names no node with memory", hint="report `qsup topology`")
+    return len(case.notes.reasons) == before
+
+
+def _check_host_nodes(case: Case) -> None:
+    spec = case.spec.memory
+    written = [spec.host_nodes or frozenset(), *(node.host_nodes or frozenset() for node in spec.nodes or ())]
+    known = {node.host_node: node.memory_total_bytes for node in case.facts.nodes}
+    for node in sorted(frozenset().union(*written)):
+        if node not in known:
+            case.notes.refuse(
+                "plan.host-node-absent",
+                f"host node {node} does not exist",
+                needed=f"host node {node}",
+                available=f"host nodes {', '.join(map(str, known))}",
+                hint="name host nodes that `qsup topology` shows",
+            )
+        elif not known[node]:
+            case.notes.refuse(
+                "plan.host-node-empty",
+                f"host node {node} has no memory",
+                host_node=node,
+                available="0B",
+                hint="name a host node with memory; `qsup topology` shows which have",
+            )
+
+
+def _check_page_size(case: Case) -> None:
+    spec = case.spec.memory
+    page = spec.hugepages_bytes or case.facts.page_size_bytes
+    sizes = [spec.size_bytes, *(node.size_bytes for node in spec.nodes or ())]
+    for size_bytes in sizes:
+        if size_bytes <= 0 or size_bytes % page:
+            case.notes.refuse(
+                "plan.memory-not-in-pages",
+                f"{format_byte_size(max(0, size_bytes))} is not a whole number of {format_byte_size(page)} pages",
+                needed=f"a multiple of {format_byte_size(page)}",
+                hint="choose a size that the page size divides",
+            )
+    have = sorted({pool.page_size_bytes for node in case.facts.nodes for pool in node.pools})
+    if spec.hugepages_bytes is not None and spec.hugepages_bytes not in have:
+        case.notes.refuse(
+            "plan.hugepage-size-absent",
+            f"this host has no hugepages of {format_byte_size(spec.hugepages_bytes)}",
+            needed=f"pages of {format_byte_size(spec.hugepages_bytes)}",
+            available=", ".join(map(format_byte_size, have)) or "no hugepages",
+            hint="ask for a page size that the host has, or leave memory.hugepages out",
+        )
+
+
+def _check_binding(case: Case) -> None:
+    spec = case.spec.memory
+    if case.facts.may_bind_memory:
+        return
+    if spec.host_nodes or any(node.host_nodes for node in spec.nodes or ()):
+        case.notes.refuse(
+            "plan.binding-not-permitted",
+            "memory cannot be bound to host nodes here: the kernel has no NUMA or forbids mbind",
+            hint="leave host_nodes out, or give the daemon CAP_SYS_NICE",
+        )
+    elif len(case.facts.nodes) > 1:
+        case.notes.warn(
+            "plan.memory-unbound",
+            "memory is not bound to host nodes: the kernel has no NUMA or forbids mbind",
+            hint="give the daemon CAP_SYS_NICE",
+            key="memory",
+        )
+
+
+def guest_node_plans(case: Case, layout: Layout) -> tuple[GuestNodePlan, ...]:
+    """The guest nodes as argv and host need them, position = guest node."""
+    return tuple(_guest_node(case, layout, position) for position in range(len(layout.shares)))
+
+
+def _guest_node(case: Case, layout: Layout, position: int) -> GuestNodePlan:
+    spec = case.spec.memory
+    share = layout.shares[position]
+    page = spec.hugepages_bytes
+    bound = bound_nodes(case, share)
+    return GuestNodePlan(
+        guest_node=position,
+        vcpus=share.vcpus,
+        size_bytes=share.size_bytes,
+        host_nodes=bound,
+        policy=_policy(case, bound),
+        page_size_bytes=page or case.facts.page_size_bytes,
+        hugepages=page is not None,
+        prealloc=spec.prealloc if spec.prealloc is not None else page is not None,
+        distances=tuple(_distance(case, layout, position, other) for other in range(len(layout.shares))),
+        pages=tuple((node, size // page) for node, size in share.memory if size) if page else (),
+        prealloc_pcpus=_prealloc_pcpus(case, share),
+        base_bytes=_base_bytes(share, hugepages=page is not None),
+    )
+
+
+def bound_nodes(case: Case, share: Share) -> tuple[int, ...]:
+    """The host nodes that the memory is bound to; with "preferred" the first alone, though others may have to give."""
+    if not case.facts.may_bind_memory:
+        return ()
+    if case.spec.memory.policy == "preferred":
+        return (share.memory[0][0],)
+    return share.host_nodes
+
+
+def _policy(case: Case, bound: tuple[int, ...]) -> Literal["default", "bind", "preferred", "interleave"]:
+    return case.spec.memory.policy if bound else "default"
+
+
+def _distance(case: Case, layout: Layout, one: int, other: int) -> int:
+    if one == other:
+        return _LOCAL
+    here, there = layout.shares[one].host_nodes[0], layout.shares[other].host_nodes[0]
+    return max(_NEAREST_OTHER, case.host.distance(here, there))
+
+
+def _prealloc_pcpus(case: Case, share: Share) -> frozenset[int]:
+    """The nodes' pCPUs less those of other VMs; nodes without pCPUs borrow from the nearest."""
+    local = case.host.pcpus_of(share.host_nodes)
+    if not local:
+        local = case.host.pcpus_of(case.host.nearest(share.host_nodes)[:1])
+    return local - case.others.exclusive.keys() or local
+
+
+def _base_bytes(share: Share, *, hugepages: bool) -> tuple[tuple[int, int], ...]:
+    amounts = dict(share.overhead)
+    if not hugepages:
+        for node, size in share.memory:
+            amounts[node] = amounts.get(node, 0) + size
+    return tuple((node, size) for node, size in sorted(amounts.items()) if size)
+
+
+def pool_growth(case: Case, layout: Layout) -> tuple[PoolGrowth, ...]:
+    """By how many pages each host node's pool must grow before the launch."""
+    page = case.spec.memory.hugepages_bytes
+    counts: dict[int, int] = {}
+    for share in layout.shares:
+        for node, count in share.growth:
+            counts[node] = counts.get(node, 0) + count
+    return tuple(PoolGrowth(node, page, counts[node]) for node in sorted(counts)) if page else ()

@@ -1,0 +1,130 @@
+"""MemoryRoom: how much memory each host node can still give this VM, in hugepages or base pages.
+
+Strategy, per node:
+
+    pages  = pool.free + what this VM has taken itself − max(promised to others and not yet taken, reserved by anybody)
+    base   = memory free + what this VM has taken itself − the host's reserve − base pages promised to others and not yet taken
+             − pages promised to others for which the pool has yet to grow
+    room   = pages × page size, plus what the pool can grow by out of `base` (hugepages); or `base` (base pages)
+
+QEMU's own overhead comes out of `base` in either case, before anything else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from attrs import evolve, frozen
+
+from qsup.plan.case import Case
+from qsup.plan.host_facts import HostNodeFacts, PoolFacts
+
+
+@frozen
+class NodeRoom:
+    """What one host node has left. `pages` is None where the node has no pool of that size (or base pages are asked)."""
+
+    base_bytes: int
+    pages: int | None
+    page_size_bytes: int
+    grows: bool
+    hugepages: bool
+
+    def capacity_bytes(self, overhead_bytes: int) -> int:
+        """Guest memory that fits beside this much overhead; 0 where not even the overhead does."""
+        spare = self.base_bytes - overhead_bytes
+        if spare < 0:
+            return 0
+        if not self.hugepages:
+            return spare
+        if self.pages is None:
+            return 0
+        growth = spare // self.page_size_bytes if self.grows else 0
+        return (self.pages + growth) * self.page_size_bytes
+
+    def growth_for(self, size_bytes: int) -> int:
+        """Pages by which the pool must grow to hold `size_bytes`."""
+        if not self.hugepages or self.pages is None:
+            return 0
+        return max(0, size_bytes // self.page_size_bytes - self.pages)
+
+    def less(self, size_bytes: int, overhead_bytes: int) -> NodeRoom:
+        """What is left after these are taken."""
+        if not self.hugepages or self.pages is None:
+            return evolve(self, base_bytes=self.base_bytes - size_bytes - overhead_bytes)
+        growth = self.growth_for(size_bytes)
+        return evolve(
+            self,
+            base_bytes=self.base_bytes - overhead_bytes - growth * self.page_size_bytes,
+            pages=self.pages + growth - size_bytes // self.page_size_bytes,
+        )
+
+
+@frozen
+class MemoryRoom:
+    """All nodes' rooms, ascending by node. `unit_bytes` is what guest memory is split by."""
+
+    nodes: Mapping[int, NodeRoom]
+    unit_bytes: int
+
+    @staticmethod
+    def of(case: Case) -> MemoryRoom:
+        """The room for this VM's page size."""
+        page_size = case.spec.memory.hugepages_bytes
+        nodes = {node.host_node: _node_room(case, node, page_size) for node in case.facts.nodes}
+        return MemoryRoom(nodes, page_size or _base_unit(case))
+
+    def less(self, node: int, size_bytes: int, overhead_bytes: int) -> MemoryRoom:
+        """The room after one node gave these."""
+        return evolve(self, nodes={**self.nodes, node: self.nodes[node].less(size_bytes, overhead_bytes)})
+
+    def capacities(self, nodes: Sequence[int], overhead_bytes: int) -> tuple[int, ...]:
+        """Units of guest memory that each of the nodes takes beside its part of the overhead."""
+        return tuple(self.nodes[node].capacity_bytes(overhead_bytes) // self.unit_bytes for node in nodes)
+
+
+def _base_unit(case: Case) -> int:
+    """1 MiB where the size is made of such, else the host's page."""
+    return 1 << 20 if case.spec.memory.size_bytes % (1 << 20) == 0 else case.facts.page_size_bytes
+
+
+def _node_room(case: Case, node: HostNodeFacts, page_size: int | None) -> NodeRoom:
+    own = case.own
+    own_base = own.base_taken_bytes.get(node.host_node, 0) if own else 0
+    ungrown = sum(max(0, -_pages_left(case, node, pool)) * pool.page_size_bytes for pool in node.pools)
+    base = (
+        node.memory_free_bytes
+        + own_base
+        - case.policy.reserved_memory_bytes
+        - case.others.base_due.get(node.host_node, 0)
+        - ungrown
+    )
+    pool = next((pool for pool in node.pools if pool.page_size_bytes == page_size), None)
+    return NodeRoom(
+        base_bytes=base,
+        pages=None if pool is None else max(0, _pages_left(case, node, pool)),
+        page_size_bytes=page_size or case.facts.page_size_bytes,
+        grows=case.policy.grow_hugepages and case.facts.may_grow_pools,
+        hugepages=page_size is not None,
+    )
+
+
+def _pages_left(case: Case, node: HostNodeFacts, pool: PoolFacts) -> int:
+    """Free pages less promises; negative by what others were promised and the pool has yet to grow by."""
+    key = (node.host_node, pool.page_size_bytes)
+    own = case.own
+    own_taken = own.pages_taken.get(key, 0) if own else 0
+    return pool.free + own_taken - max(case.others.pages_due.get(key, 0), min(pool.reserved, pool.free))
+
+
+def split_evenly(total: int, capacities: Sequence[int]) -> tuple[int, ...] | None:
+    """`total` in parts as equal as the capacities allow (earlier parts get the odd units); None where it does not fit."""
+    if total > sum(capacities) or not capacities:
+        return None
+    parts = [0] * len(capacities)
+    left = total
+    by_room = sorted(range(len(capacities)), key=lambda position: (capacities[position], -position))
+    for done, position in enumerate(by_room):
+        parts[position] = min(capacities[position], left // (len(by_room) - done))
+        left -= parts[position]
+    return tuple(parts)

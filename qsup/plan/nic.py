@@ -1,0 +1,150 @@
+"""[[nic]] planned: bridge, tap, MAC address, vhost."""
+
+from __future__ import annotations
+
+from qsup.plan.case import Case
+from qsup.plan.identity import derived_mac, derived_tap, foreign_links
+from qsup.plan.vmplan import NicPlan
+from qsup.spec.nic import NicSpec
+
+_TAP_CHARS = 15
+
+
+def plan_nics(case: Case, slots: tuple[int, ...], worker_pin: frozenset[int]) -> tuple[NicPlan, ...]:
+    """The nics in the file's order; what the host lacks for one is noted."""
+    if case.spec.nics and not case.facts.may_network:
+        case.notes.refuse(
+            "plan.network-not-permitted",
+            "this daemon may not create taps: it lacks CAP_NET_ADMIN",
+            needed="CAP_NET_ADMIN",
+            available="an ordinary user's rights",
+            hint="run the daemon as root, or remove [[nic]] from the file",
+        )
+    nics = tuple(
+        _nic(case, position, nic, slots[position], worker_pin) for position, nic in enumerate(case.spec.nics)
+    )
+    _check_own_addresses(case, nics)
+    return nics
+
+
+def _nic(case: Case, position: int, nic: NicSpec, slot: int, worker_pin: frozenset[int]) -> NicPlan:
+    bridge = case.facts.bridges.get(nic.bridge)
+    _check_mtu(case, nic, bridge.mtu if bridge else None)
+    return NicPlan(
+        nic_id=f"net{position}",
+        bridge=nic.bridge,
+        create_bridge=_creates_bridge(case, nic),
+        tap=_tap(case, position, nic),
+        mac=_mac(case, position, nic),
+        queues=nic.queues,
+        mtu=nic.mtu if nic.mtu is not None else bridge.mtu if bridge else None,
+        vhost=_vhost(case, nic),
+        pci_slot=slot,
+        worker_pin=worker_pin,
+        boot_index=_boot_index(case, position),
+    )
+
+
+def _boot_index(case: Case, position: int) -> int | None:
+    """Nics boot (PXE) only where nothing else can."""
+    boot = case.spec.boot
+    return None if case.spec.disks or boot.kernel or boot.bios else position
+
+
+def _creates_bridge(case: Case, nic: NicSpec) -> bool:
+    if nic.bridge in case.facts.bridges:
+        return False
+    if nic.bridge in case.facts.links:
+        case.notes.refuse(
+            "plan.bridge-is-no-bridge",
+            f"the link {nic.bridge} is not a bridge",
+            needed=f"a bridge {nic.bridge}",
+            available=", ".join(sorted(case.facts.bridges)) or "no bridge",
+            hint="name a bridge; put a physical nic under one to use it (ip link set NIC master BRIDGE)",
+        )
+        return False
+    if not case.policy.create_bridges:
+        case.notes.refuse(
+            "plan.bridge-absent",
+            f"the bridge {nic.bridge} does not exist",
+            needed=nic.bridge,
+            available=", ".join(sorted(case.facts.bridges)) or "no bridge",
+            hint=f"create it (ip link add {nic.bridge} type bridge), or set network.create_bridges = true",
+        )
+    return True
+
+
+def _check_mtu(case: Case, nic: NicSpec, bridge_mtu: int | None) -> None:
+    if nic.mtu is not None and bridge_mtu is not None and nic.mtu > bridge_mtu:
+        case.notes.warn(
+            "plan.mtu-above-bridge",
+            f"mtu = {nic.mtu} bytes, and the bridge {nic.bridge} carries {bridge_mtu}: larger frames are dropped there",
+            hint=f"raise the bridge's mtu, or set mtu = {bridge_mtu}",
+            key="nic.mtu",
+        )
+
+
+def _tap(case: Case, position: int, nic: NicSpec) -> str:
+    if nic.tap is None:
+        return derived_tap(case, position)
+    length = len(nic.tap.encode())
+    if not 1 <= length <= _TAP_CHARS:
+        case.notes.refuse(
+            "plan.tap-name-length",
+            f"the tap name {nic.tap!r} has {length} bytes",
+            needed=f"{length} bytes",
+            available=f"1 to {_TAP_CHARS} bytes",
+            hint="shorten nic.tap, or leave it out",
+        )
+    holders = case.others.taps.get(nic.tap, ())
+    if nic.tap in foreign_links(case) and not holders:
+        holders = ("host",)
+    _check_unclaimed(case, "plan.tap-held", "link name", nic.tap, holders)
+    return nic.tap
+
+
+def _mac(case: Case, position: int, nic: NicSpec) -> str:
+    """As written, else as the guest has seen it, else derived."""
+    recorded = case.record.macs.get(f"nic:{position}") if case.record else None
+    mac = (nic.mac or recorded or derived_mac(case, position)).lower()
+    _check_unclaimed(case, "plan.mac-held", "MAC address", mac, case.others.macs.get(mac, ()))
+    return mac
+
+
+def _check_unclaimed(case: Case, code: str, what: str, value: str, names: tuple[str, ...]) -> None:
+    if names:
+        case.notes.refuse(
+            code,
+            f"the {what} {value} belongs to {', '.join(names)}",
+            needed=value,
+            available="none: it is in use",
+            held_by=tuple((name, value) for name in names),
+            hint="choose another, leave it out to have one derived, or remove the one that has it",
+        )
+
+
+def _vhost(case: Case, nic: NicSpec) -> bool:
+    if nic.vhost and not case.facts.vhost_net:
+        case.notes.refuse(
+            "plan.vhost-absent",
+            "vhost = true, and this host has no usable /dev/vhost-net (QEMU 7.2 would abort in an assertion)",
+            needed="/dev/vhost-net",
+            available="none",
+            hint="load the module (modprobe vhost_net), or leave vhost out",
+        )
+    return case.facts.vhost_net if nic.vhost is None else nic.vhost
+
+
+def _check_own_addresses(case: Case, nics: tuple[NicPlan, ...]) -> None:
+    for code, what, values in (
+        ("plan.mac-twice", "MAC address", [nic.mac for nic in nics]),
+        ("plan.tap-twice", "tap", [nic.tap for nic in nics]),
+    ):
+        for value in sorted({value for value in values if values.count(value) > 1}):
+            case.notes.refuse(
+                code,
+                f"two nics of this VM have the {what} {value}",
+                needed=value,
+                available="one nic",
+                hint="choose another for one of them, or leave it out",
+            )
