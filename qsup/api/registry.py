@@ -1,0 +1,84 @@
+"""Registry: all that the API needs of the supervisor."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
+from typing import Literal, Protocol
+
+import trio
+
+from qsup.supervisor.view import CmdlineView, EventView, Outcome, VmView
+
+Verb = Literal["start", "stop", "restart", "reset", "pause", "resume"]
+
+
+class Registry(Protocol):
+    """What the supervisor publishes and the orders that it takes.
+
+    Every method with a `name` raises BadRequest with the code "api.unknown-vm" (and a hint with the nearest name) where no
+    VM is called so. Reading methods are synchronous: they return what was published last and never wait for a VM.
+    """
+
+    def views(self) -> Sequence[VmView]:
+        """All VMs, ascending by name."""
+        ...
+
+    def view(self, name: str) -> VmView:
+        """One VM."""
+        ...
+
+    async def act(self, name: str, verb: Verb, *, paused: bool = False, force: bool = False, wait: bool = True) -> Outcome:
+        """Give an order, and with `wait` come back when it is done.
+
+        The order is taken before the first checkpoint: cancelling this call (its client went away) ends the waiting only.
+        `paused` belongs to start, `force` to stop and restart.
+
+        Raises:
+            QsupError: of any class; BadRequest where the verb makes no sense now.
+        """
+        ...
+
+    def events(self, after_seq: int | None) -> tuple[EventView, ...]:
+        """The history that is kept, ascending by `seq`; with `after_seq` only what came later."""
+        ...
+
+    def follow(self, after_seq: int | None) -> AbstractAsyncContextManager[trio.MemoryReceiveChannel[EventView]]:
+        """Events as they happen, after the kept history since `after_seq` (None: no history), none lost, none twice.
+
+        The supervisor never waits for a reader: it closes the channel of one that lags. A channel that ends by itself
+        therefore means "lagged", and the API says so to its client.
+        """
+        ...
+
+    def cmdline(self, name: str) -> CmdlineView:
+        """The command line as it runs, or as it would run."""
+        ...
+
+    async def qmp(self, name: str, command: str, arguments: Mapping[str, object]) -> object:
+        """QEMU's answer to one QMP command: its `return` value.
+
+        Raises:
+            QmpRefused, QmpLost, BadRequest: no QEMU runs.
+        """
+        ...
+
+    async def hmp(self, name: str, text: str) -> str:
+        """What the human monitor prints for one line.
+
+        Raises:
+            QmpRefused, QmpLost, BadRequest: no QEMU runs.
+        """
+        ...
+
+    async def open_console(self, name: str) -> trio.abc.Stream:
+        """A raw byte stream to the serial console; the caller closes it.
+
+        Raises:
+            BadRequest: no QEMU runs, the VM has no serial console, or somebody else is attached.
+        """
+        ...
+
+    def host(self) -> Mapping[str, object]:
+        """The daemon: version, uptime_s, pid, run_dir, and counts of VMs by phase. Values are plain JSON."""
+        ...

@@ -1,0 +1,78 @@
+"""JSON shapes: golden files, which tests/cli reads too, so that both sides stay equal."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from qsup.api import wire
+from qsup.errors import (
+    BadRequest,
+    InvalidInput,
+    KernelRefused,
+    QemuFailed,
+    QmpLost,
+    QmpRefused,
+    QsupError,
+    Refused,
+)
+from tests.api import views
+
+GOLDEN = Path(__file__).parent / "golden"
+
+ERRORS: dict[str, tuple[int, QsupError]] = {
+    "invalid-input": (422, InvalidInput((views.PROBLEM,))),
+    "refused": (409, Refused((views.REASON,))),
+    "kernel-refused": (500, KernelRefused("host.tap", "/dev/net/tun", 1, "no tap: Operation not permitted", "be root")),
+    "qemu-failed": (502, QemuFailed("process.died", "QEMU died", "exit status 1", "could not load\nthe bios")),
+    "qmp-refused": (502, QmpRefused("stop", "GenericError", "not now")),
+    "qmp-lost": (504, QmpLost("qmp.silent", "quit", "no answer after 5 s", outcome_known=False)),
+    "bad-request": (409, BadRequest("supervisor.not-now", "db1 is absent: pause works when it is running")),
+    "unknown-vm": (404, BadRequest("api.unknown-vm", "there is no VM called 'web'", "did you mean web1?")),
+    "failed": (500, QsupError("supervisor.failed", "it did not start")),
+}
+SHAPES: dict[str, object] = {
+    "vm-full": wire.vm_json(views.FULL_VM),
+    "vm-bare": wire.vm_json(views.BARE_VM),
+    "vm-refused": wire.vm_json(views.REFUSED_VM),
+    "vms": wire.vms_json([views.REFUSED_VM, views.BARE_VM, views.FULL_VM]),
+    "events": wire.events_json([views.EVENT, views.HOST_EVENT], 8),
+    "cmdline": wire.cmdline_json(views.CMDLINE),
+    "outcome": wire.outcome_json(views.OUTCOME),
+    "host": views.HOST,
+    "error-internal": wire.internal_error_json(),
+    **{f"error-{name}": wire.error_json(error)[1] for name, (_, error) in ERRORS.items()},
+}
+
+
+@pytest.mark.parametrize("name", sorted(SHAPES))
+def test_golden_json(name: str, regenerate: bool) -> None:
+    path = GOLDEN / f"{name}.json"
+    text = json.dumps(SHAPES[name], indent=2, ensure_ascii=False) + "\n"
+    if regenerate:
+        path.write_text(text)
+    assert text == path.read_text()
+
+
+def test_no_golden_file_is_left_over() -> None:
+    assert sorted(path.stem for path in GOLDEN.iterdir()) == sorted(SHAPES)
+
+
+@pytest.mark.parametrize("name", sorted(ERRORS))
+def test_status_of_each_class(name: str) -> None:
+    status, error = ERRORS[name]
+    assert wire.error_json(error)[0] == status
+
+
+def test_summary_fields_are_fields_of_the_view() -> None:
+    whole = wire.vm_json(views.FULL_VM)
+    summary = wire.vm_summary_json(views.FULL_VM)
+    shared = {name: value for name, value in summary.items() if not name.endswith("_count")}
+    plain = json.loads(wire.to_bytes(whole))
+    assert {name: plain[name] for name in shared} == json.loads(wire.to_bytes(shared))
+
+
+def test_bytes_survive_lone_surrogates() -> None:
+    assert json.loads(wire.to_bytes({"text": "a\ud800b"})) == {"text": "a?b"}
