@@ -34,7 +34,7 @@ class StartView:
 
 @frozen
 class ThreadView:
-    """One thread of a VM: its role ("vcpu 0", "emulator", "iothread io-disk0", "vhost net0"), planned and real mask as cpulists."""
+    """One thread of a VM: its role ("vcpu 0", "emulator", "iothread io-disk0", "vhost"), its pin and affinity as cpulists."""
 
     role: str
     tid: int
@@ -74,6 +74,9 @@ class VmView:
     disks: tuple[Mapping[str, object], ...] = ()
     serial_log: str | None = None
     problems: tuple[Problem, ...] = ()
+    trouble: str | None = None
+    trouble_code: str | None = None
+    reason: str = ""
     pending: tuple[Change, ...] = ()
     refusal: tuple[Reason, ...] = ()
     warnings: tuple[Problem, ...] = ()

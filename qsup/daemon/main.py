@@ -1,0 +1,111 @@
+"""The daemon: from its words to its exit code. The nesting of the blocks in `_run` is the order of start and shutdown."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import sys
+from argparse import Namespace
+from contextlib import AsyncExitStack
+from functools import partial
+
+import trio
+
+from qsup.api.listen import group_id_of, open_api_socket
+from qsup.api.peers import authorize_operators
+from qsup.api.server import serve
+from qsup.daemon.configuration import policy_of, read_settings
+from qsup.daemon.journal import open_sink
+from qsup.daemon.notify import feed_watchdog, notify
+from qsup.daemon.tasks import print_tasks_at_signal
+from qsup.errors import InvalidInput, QemuFailed, QsupError
+from qsup.process.run_dir import lock_run_dir
+from qsup.process.scope import Scopes, open_scopes
+from qsup.spec.render import render_problem
+from qsup.spec.settings import SettingsSpec
+from qsup.supervisor.adoption import adopt_all
+from qsup.supervisor.caps import CapsCache
+from qsup.supervisor.confdir import watch_config_dir
+from qsup.supervisor.events import EventLog
+from qsup.supervisor.registry import Supervisor
+from qsup.supervisor.reservations import Reservations
+from qsup.supervisor.services import Services
+
+EXIT_OK = 0
+EXIT_FAILED = 1
+EXIT_INVALID = 65
+
+
+def main(args: Namespace) -> int:
+    """Run the daemon until SIGTERM or SIGINT; VMs go on without it.
+
+    Returns:
+        0 after a signal; 65 where the settings are invalid; 1 where it cannot run here. Why is said on stderr.
+    """
+    os.umask(0o077)
+    try:
+        args.config_dir = os.path.abspath(args.config_dir)
+        trio.run(_run, args, read_settings(args.settings), strict_exception_groups=True)
+    except (QsupError, BaseExceptionGroup) as error:
+        return _explain(error)
+    return EXIT_OK
+
+
+def _explain(error: QsupError | BaseExceptionGroup[BaseException]) -> int:
+    """Say why the daemon cannot run; what is not an error of qsup's own goes on as it is."""
+    if isinstance(error, BaseExceptionGroup):
+        known, rest = error.split(QsupError)
+        if rest is not None or known is None:
+            raise error
+        return max(_explain(inner) for inner in known.exceptions)
+    if isinstance(error, InvalidInput):
+        sys.stderr.write("".join(render_problem(problem) + "\n" for problem in error.problems))
+        return EXIT_INVALID
+    hint = f"\n  hint: {error.hint}" if error.hint else ""
+    sys.stderr.write(f"qsup: {error.message} [{error.code}]{hint}\n")
+    return EXIT_FAILED
+
+
+async def _run(args: Namespace, settings: SettingsSpec) -> None:
+    policy = policy_of(settings, args.run_dir, args.state_dir)
+    events = EventLog((open_sink(),))
+    with lock_run_dir(policy.run_dir):
+        async with AsyncExitStack() as stack:
+            scopes = await _scopes_of(settings, stack)
+            services = Services(settings, policy, Reservations(policy), CapsCache(), events, scopes, {})
+            group = group_id_of(settings.api_group)
+            listener = await stack.enter_async_context(open_api_socket(policy.run_dir, group))
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(_stop_at_signal, nursery.cancel_scope)
+                nursery.start_soon(feed_watchdog)
+                nursery.start_soon(print_tasks_at_signal)
+                supervisor = Supervisor(services, nursery)
+                adopted = await adopt_all(services, supervisor, nursery)
+                nursery.start_soon(watch_config_dir, args.config_dir, supervisor.take_config_news)
+                await nursery.start(partial(serve, supervisor, listener, authorize=authorize_operators(os.getuid(), group)))
+                events.publish("daemon.ready", f"ready; {adopted} running VMs adopted")
+                notify("READY=1")
+                nursery.start_soon(_warm_up, services)
+
+
+async def _scopes_of(settings: SettingsSpec, stack: AsyncExitStack) -> Scopes | None:
+    """The way to systemd, where the settings want it or leave it open and there is one."""
+    if settings.scopes is False:
+        return None
+    return await stack.enter_async_context(open_scopes(required=settings.scopes is True))
+
+
+async def _warm_up(services: Services) -> None:
+    """Ask QEMU what it can do before the first VM wants to know; trouble is told to whoever starts one."""
+    with contextlib.suppress(QemuFailed):
+        await services.caps.caps_of(services.settings.qemu)
+
+
+async def _stop_at_signal(scope: trio.CancelScope) -> None:
+    """End the daemon, and nothing but the daemon, at SIGTERM or SIGINT."""
+    with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
+        async for _ in signals:
+            notify("STOPPING=1")
+            scope.cancel()
+            return

@@ -1,0 +1,106 @@
+"""Adoption: what an earlier daemon left is taken over by its launch record, never by a new plan."""
+
+from __future__ import annotations
+
+import time
+
+import trio
+
+from qsup.errors import InvalidInput, QsupError
+from qsup.process.adopt import Found, scan
+from qsup.process.record import LaunchRecord
+from qsup.process.run_dir import remove_vm_dir_at
+from qsup.process.state_dir import read_power
+from qsup.reconcile.desired import Power
+from qsup.spec.parse import parse_vm
+from qsup.spec.vmspec import VmSpec
+from qsup.supervisor.launching import follow
+from qsup.supervisor.pool_growth import settle_growth
+from qsup.supervisor.registry import Supervisor
+from qsup.supervisor.releasing import take_away
+from qsup.supervisor.services import Services
+from qsup.supervisor.vm_state import VmState
+
+
+async def adopt_all(services: Services, supervisor: Supervisor, nursery: trio.Nursery) -> int:
+    """Look into the run directory and take over what is there, before any VM file is read.
+
+    Returns:
+        How many VMs run and were taken over.
+
+    Touches: the run directory, /proc.
+    """
+    adopted = 0
+    everything = await trio.to_thread.run_sync(scan, services.policy.run_dir)
+    for found in everything:
+        if found.record is not None:
+            settle_growth(found.record.plan.paths)
+    for found in everything:
+        if found.strays or found.unreadable is not None:
+            vm = _leave_alone(services, found)
+        elif found.record is None or found.record.identity is None:
+            await _undo_half_made(services, found)
+            continue
+        else:
+            vm = _take(services, found, found.record, nursery)
+            adopted += vm.run.process is not None and not vm.run.gone
+        supervisor.add(vm)
+    return adopted
+
+
+async def _undo_half_made(services: Services, found: Found) -> None:
+    """A daemon died while it prepared: no process was made, and how far it came need not be known to undo it."""
+    if found.record is not None:
+        await take_away(services, found.record.plan)
+    else:
+        await trio.to_thread.run_sync(remove_vm_dir_at, found.vm_dir)
+
+
+def _leave_alone(services: Services, found: Found) -> VmState:
+    """A process without a readable record is nobody's: said, and not touched."""
+    vm = VmState(found.name, phase_since_s=time.time())
+    pids = ", ".join(str(identity.pid) for identity in found.strays)
+    why = found.unreadable.reason if found.unreadable is not None else "it has no launch record of its own"
+    vm.stray = f"{f'process {pids} lives' if pids else 'no process lives'} in {found.vm_dir}, but {why}"
+    if found.process is not None:
+        found.process.close()
+    services.events.publish("vm.stray", f"left alone: {vm.stray}", vm.name)
+    return vm
+
+
+def _take(services: Services, found: Found, record: LaunchRecord, nursery: trio.Nursery) -> VmState:
+    vm = VmState(found.name, phase_since_s=time.time())
+    run = vm.run
+    run.plan = record.plan
+    vm.config.file = record.spec_file or None
+    vm.config.spec = run.launched_spec = _spec_of(record)
+    vm.power.wanted = _power_of(services.policy.state_dir, record)
+    services.reservations.hold(record.plan)
+    run.record = record
+    run.started = record.stage == "running"
+    run.process = found.process
+    run.gone = found.process is None or not found.process.is_alive()
+    if run.gone or found.process is None:
+        return vm
+    run.adopted = True
+    services.reservations.note_process(vm.name, found.process.pid)
+    follow(vm, nursery, greeted=record.stage != "spawned")
+    services.events.publish("vm.adopted", f"process {found.process.pid} is taken over", vm.name)
+    return vm
+
+
+def _spec_of(record: LaunchRecord) -> VmSpec | None:
+    """What it was launched from: the last good version of its file until the file itself is read."""
+    try:
+        return parse_vm(record.spec_text, file=record.spec_file, name=record.name)
+    except InvalidInput:
+        return None
+
+
+def _power_of(state_dir: str, record: LaunchRecord) -> Power:
+    """An operator's order holds; without a readable one, what runs is wanted to run."""
+    try:
+        remembered = read_power(state_dir, record.name)
+    except QsupError:
+        remembered = None
+    return remembered if remembered is not None else "on"

@@ -1,0 +1,191 @@
+"""Launch: taps and sockets, the stub, the launch record, the scope, the mask; then QEMU runs.
+
+Order: the record is on disk before the stub is released, and only a released stub execs QEMU. So a daemon that dies at
+any point leaves either nothing (the stub reads end-of-file and exits) or a QEMU with a readable record.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+import trio
+from attrs import evolve
+
+from qsup.argv.option import Argv
+from qsup.host.links import attach_tap, create_bridge
+from qsup.host.taps import open_tap
+from qsup.host.vhost import open_vhost
+from qsup.plan.guest_record import guest_record_of
+from qsup.plan.vmplan import NicPlan, VmPlan
+from qsup.process.fds import FdBundle, open_fds
+from qsup.process.kvm_access import grant_kvm
+from qsup.process.launch import Stub, spawn_stub
+from qsup.process.record import LaunchRecord, Stage, write_record
+from qsup.process.state_dir import write_guest_record
+from qsup.qmp.lifecycle_events import LifecycleEvent, Shutdown
+from qsup.supervisor.preparing import argv_of, record_of
+from qsup.supervisor.qmp_link import QmpLink
+from qsup.supervisor.services import Services
+from qsup.supervisor.start_clock import StartClock
+from qsup.supervisor.vm_state import VmState
+
+Queues = dict[str, Sequence[int]]
+
+
+async def launch(services: Services, vm: VmState, nursery: trio.Nursery) -> None:
+    """Bring a prepared VM to launched: QEMU runs, its vCPUs are held, its link is being made.
+
+    Raises:
+        KernelRefused: a tap, an image, a socket, the scope or the spawn was refused. Nothing runs then.
+        QemuFailed: the stub did not live to be released.
+    """
+    plan = vm.run.plan
+    assert plan is not None
+    clock = vm.past.clock = vm.past.clock or StartClock()
+    clock.skip()
+    caps = await services.caps.caps_of(services.settings.qemu)
+    argv = argv_of(plan, caps)
+    with _open_nics() as nics:
+        await trio.to_thread.run_sync(nics.open, plan)
+        clock.mark("taps")
+        bundle = await trio.to_thread.run_sync(lambda: open_fds(argv, taps=nics.taps, vhosts=nics.vhosts))
+    try:
+        clock.mark("files")
+        words = argv.words(bundle.numbers)
+        stub = await _spawn(plan, words, bundle)
+    finally:
+        bundle.close()
+    clock.mark("stub")
+    try:
+        record = await _register(services, vm, plan, argv, words, stub, caps.version)
+        stub.set_mask(plan.emulator)
+        process = stub.release()
+    except BaseException:
+        await stub.abort()
+        raise
+    vm.run.record, vm.run.process = record, process
+    vm.run.launched_spec = vm.config.spec
+    services.reservations.note_process(vm.name, process.pid)
+    clock.mark("spawn")
+    follow(vm, nursery, greeted=False)
+
+
+class _Nics:
+    """The open taps and vhost descriptors of a VM, by nic id; the daemon's copies end with the launch."""
+
+    def __init__(self) -> None:
+        self.taps: Queues = {}
+        self.vhosts: Queues = {}
+
+    def open(self, plan: VmPlan) -> None:
+        """Make each nic's tap a port of its bridge.
+
+        Raises:
+            KernelRefused: by its code, what the kernel refused.
+        """
+        for nic in plan.nics:
+            self._open(nic)
+
+    def _open(self, nic: NicPlan) -> None:
+        if nic.create_bridge:
+            create_bridge(nic.bridge)
+        self.taps[nic.nic_id] = open_tap(nic.tap, nic.queues)
+        attach_tap(nic.tap, nic.bridge, nic.mtu)
+        if nic.vhost:
+            self.vhosts[nic.nic_id] = open_vhost(nic.queues)
+
+    def close(self) -> None:
+        """Close the daemon's copies."""
+        for queues in (*self.taps.values(), *self.vhosts.values()):
+            for descriptor in queues:
+                os.close(descriptor)
+
+
+@contextmanager
+def _open_nics() -> Iterator[_Nics]:
+    nics = _Nics()
+    try:
+        yield nics
+    finally:
+        nics.close()
+
+
+async def _spawn(plan: VmPlan, words: Sequence[str], bundle: FdBundle) -> Stub:
+    groups: Sequence[int] = ()
+    if plan.uid is not None and plan.accel == "kvm":
+        groups = await trio.to_thread.run_sync(grant_kvm, plan.uid)
+    return await spawn_stub(
+        words,
+        pass_fds=bundle.fds,
+        vm_dir=plan.paths.run_dir,
+        stderr_log=plan.paths.stderr_log,
+        uid=plan.uid,
+        groups=groups,
+    )
+
+
+async def _register(
+    services: Services,
+    vm: VmState,
+    plan: VmPlan,
+    argv: Argv,
+    words: Sequence[str],
+    stub: Stub,
+    qemu_version: tuple[int, int, int],
+) -> LaunchRecord:
+    """Write down what is about to run, remember the guest's hardware, and put the stub into its scope."""
+    record = evolve(
+        record_of(vm, plan, qemu_version),
+        identity=stub.identity,
+        argv=tuple(words),
+        options=argv.options,
+        scope=services.scopes.name_of(vm.name) if services.scopes is not None else None,
+    )
+    await trio.to_thread.run_sync(_write, services.policy.state_dir, plan, record)
+    if services.scopes is not None:
+        await services.scopes.start(vm.name, stub.pid, f"qsup VM {vm.name}")
+    return record
+
+
+def _write(state_dir: str, plan: VmPlan, record: LaunchRecord) -> None:
+    write_guest_record(state_dir, plan.name, guest_record_of(plan))
+    write_record(plan.paths.launch_record, record)
+
+
+async def note_stage(vm: VmState, stage: Stage) -> None:
+    """Keep in the launch record how far the VM has come, for the daemon that may adopt it."""
+    record = vm.run.record
+    if record is not None and record.stage != stage:
+        vm.run.record = record = evolve(record, stage=stage)
+        await trio.to_thread.run_sync(write_record, record.plan.paths.launch_record, record)
+
+
+def follow(vm: VmState, nursery: trio.Nursery, *, greeted: bool) -> None:
+    """Begin to watch a QEMU: its monitor's link, and its end by its pidfd."""
+    assert vm.run.plan is not None
+    paths = vm.run.plan.paths
+
+    def take(event: LifecycleEvent) -> None:
+        if isinstance(event, Shutdown):
+            run.qemu_reason = event.reason
+
+    run = vm.run
+    run.link = QmpLink(paths.qmp_socket, paths.telemetry_socket, changed=vm.ring, on_event=take, greeted=greeted)
+    run.link_scope = trio.CancelScope()
+    nursery.start_soon(_follow, vm, name=f"follow {vm.name}")
+
+
+async def _follow(vm: VmState) -> None:
+    run = vm.run
+    assert run.process is not None
+    assert run.link is not None
+    assert run.link_scope is not None
+    with run.link_scope:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(run.link.run)
+            await run.process.wait_gone()
+            run.gone = True
+            nursery.cancel_scope.cancel()
+    vm.ring()

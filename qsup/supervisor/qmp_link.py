@@ -1,0 +1,166 @@
+"""The link to one QEMU: both monitor connections kept up, its state followed, its silence timed.
+
+The control connection carries what qsup itself does and QEMU's events; the telemetry connection carries the regular
+probe and what operators ask, so that a slow question of theirs never stands before a lifecycle command.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+
+import trio
+
+from qsup.errors import KernelRefused, QmpLost, QmpRefused
+from qsup.qmp import verbs
+from qsup.qmp.connect import connect_unix
+from qsup.qmp.lifecycle_events import BlockIoError, GuestPanicked, LifecycleEvent, NicRxFilterChanged, lifecycle_event_of
+from qsup.qmp.session import QmpSession, open_session
+
+CONNECT_TIMEOUT_S = 5.0
+PROBE_INTERVAL_S = 5.0
+PROBE_TIMEOUT_S = 5.0
+RECONNECT_DELAY_S = 0.5
+ADOPTED_GREETING_TIMEOUT_S = 10.0
+
+_QUIET = (KernelRefused, QmpLost, QmpRefused)
+Serve = Callable[[QmpSession], Awaitable[None]]
+
+
+class QmpLink:
+    """What is known of a QEMU through its monitor.
+
+    `greeted`: it has greeted once in its life. `silent_since_s`: since when (trio's clock) it has not answered, None while
+    it does. `status`: its RunState as last told. `panic`: what the guest left when it panicked. `io_error`: the
+    disk error that stopped it.
+    """
+
+    def __init__(
+        self,
+        qmp_socket: str,
+        telemetry_socket: str,
+        *,
+        changed: Callable[[], None],
+        on_event: Callable[[LifecycleEvent], None],
+        greeted: bool = False,
+    ) -> None:
+        self._qmp_socket = qmp_socket
+        self._telemetry_socket = telemetry_socket
+        self._changed = changed
+        self._on_event = on_event
+        self.greeted = greeted
+        self.control: QmpSession | None = None
+        self.telemetry: QmpSession | None = None
+        self.status: str | None = None
+        self.silent_since_s: float | None = None
+        self.panic: GuestPanicked | None = None
+        self.io_error: BlockIoError | None = None
+
+    async def run(self) -> None:
+        """Keep both connections up for ever; the owner cancels when the process is gone."""
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._keep_up, self._qmp_socket, self._serve_control)
+            nursery.start_soon(self._keep_up, self._telemetry_socket, self._serve_telemetry)
+
+    async def _keep_up(self, path: str, serve: Serve) -> None:
+        while True:
+            began_s = trio.current_time()
+            served = False
+            try:
+                stream = await connect_unix(path, timeout_s=CONNECT_TIMEOUT_S)
+                async with open_session(stream, greeting_timeout_s=self._greeting_timeout_s()) as session:
+                    served = True
+                    await serve(session)
+            except _QUIET:
+                # A connection that ends is made again at once; silence is when no new one can be had.
+                if not served:
+                    self._note_silent(began_s)
+            await trio.sleep(RECONNECT_DELAY_S)
+
+    def _greeting_timeout_s(self) -> float | None:
+        """Before its first greeting QEMU may be moving pages for any time; after it, silence means trouble."""
+        return ADOPTED_GREETING_TIMEOUT_S if self.greeted else None
+
+    def _note_silent(self, since_s: float) -> None:
+        if self.greeted and self.silent_since_s is None:
+            self.silent_since_s = since_s
+            self._changed()
+
+    def _note_answer(self) -> None:
+        if self.silent_since_s is not None:
+            self.silent_since_s = None
+            self._changed()
+
+    async def _serve_control(self, session: QmpSession) -> None:
+        self.control = session
+        try:
+            await self.refresh_status(session)
+            self.greeted = True
+            self._note_answer()
+            self._changed()
+            async for event in session.events():
+                lifecycle = lifecycle_event_of(event)
+                if lifecycle is not None and not isinstance(lifecycle, NicRxFilterChanged):
+                    await self._take(session, lifecycle)
+        finally:
+            self.control = None
+
+    async def _take(self, session: QmpSession, event: LifecycleEvent) -> None:
+        if isinstance(event, GuestPanicked):
+            self.panic = event
+        if isinstance(event, BlockIoError) and event.action == "stop":
+            self.io_error = event
+        self._on_event(event)
+        await self.refresh_status(session)
+        self._changed()
+
+    async def _serve_telemetry(self, session: QmpSession) -> None:
+        self.telemetry = session
+        try:
+            while not session.closed:
+                await self._probe(session)
+                with trio.move_on_after(PROBE_INTERVAL_S):
+                    await session.wait_closed()
+        finally:
+            self.telemetry = None
+
+    async def _probe(self, session: QmpSession) -> None:
+        asked_at_s = trio.current_time()
+        try:
+            status = await verbs.query_status(session, timeout_s=PROBE_TIMEOUT_S)
+        except QmpLost:
+            self._note_silent(asked_at_s)
+            return
+        self._note_answer()
+        if self.control is not None and status.status != self.status:
+            self.status = status.status
+            self._changed()
+
+    async def refresh_status(self, session: QmpSession) -> None:
+        """Ask for the RunState and keep it.
+
+        Raises:
+            QmpLost, QmpRefused: no usable answer.
+        """
+        self.status = (await verbs.query_status(session)).status
+
+    def require_control(self) -> QmpSession:
+        """The control connection.
+
+        Raises:
+            QmpLost: `supervisor.no-monitor`; there is none right now.
+        """
+        return _require(self.control)
+
+    def require_telemetry(self) -> QmpSession:
+        """The telemetry connection.
+
+        Raises:
+            QmpLost: `supervisor.no-monitor`; there is none right now.
+        """
+        return _require(self.telemetry)
+
+
+def _require(session: QmpSession | None) -> QmpSession:
+    if session is None:
+        raise QmpLost("supervisor.no-monitor", None, "QEMU's monitor is not connected right now", outcome_known=True)
+    return session

@@ -1,0 +1,173 @@
+"""The supervisor: the fleet of VMs, each with a task of its own, and the face that the API sees."""
+
+from __future__ import annotations
+
+import difflib
+import os
+import time
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
+
+import trio
+
+import qsup
+from qsup.errors import BadRequest
+from qsup.qmp import verbs
+from qsup.reconcile.phase import phase_of
+from qsup.supervisor.confdir import ConfigDirTrouble, ConfigFile, ConfigNews
+from qsup.supervisor.config_side import take_config
+from qsup.supervisor.console import open_console
+from qsup.supervisor.execute import Execute, Hands
+from qsup.supervisor.observe import observed_of
+from qsup.supervisor.power_memory import power_at_first_sight
+from qsup.supervisor.publish import view_of
+from qsup.supervisor.requests import Requests, Verb
+from qsup.supervisor.services import Services
+from qsup.supervisor.view import CmdlineView, EventView, Outcome, VmView
+from qsup.supervisor.vm_state import VmState
+from qsup.supervisor.vm_task import run_vm
+
+OPERATOR_QMP_TIMEOUT_S = 60.0
+
+
+class Supervisor:
+    """All VMs of this daemon. Implements the API's Registry."""
+
+    def __init__(self, services: Services, nursery: trio.Nursery, execute: Execute | None = None) -> None:
+        self._services = services
+        self._nursery = nursery
+        self._execute = execute if execute is not None else Hands(services, nursery)
+        self._requests = Requests(services)
+        self._begun_s = time.time()
+        self._files_known = False
+
+    def add(self, vm: VmState) -> None:
+        """Take a VM into the fleet and start its task."""
+        vm.phase = phase_of(observed_of(vm))
+        self._services.fleet[vm.name] = vm
+        self._nursery.start_soon(run_vm, self._services, vm, self._execute, name=f"vm {vm.name}")
+
+    def take_config_news(self, news: ConfigNews) -> None:
+        """Hand each file's news to its VM; a file that is new makes a VM."""
+        if isinstance(news, ConfigDirTrouble):
+            message = news.message or "the config directory can be read again"
+            self._services.events.publish("config.directory", message)
+            return
+        for file in news:
+            self._take_file(file)
+        if not self._files_known:
+            self._files_known = True
+            self._note_adopted_without_file({file.name for file in news})
+
+    def _note_adopted_without_file(self, names: set[str]) -> None:
+        """A VM that was adopted and whose file vanished while no daemon watched."""
+        for vm in list(self._services.fleet.values()):
+            if vm.name not in names:
+                self._take_file(ConfigFile(vm.name, vm.config.file or "", removed=True))
+
+    def _take_file(self, file: ConfigFile) -> None:
+        vm = self._services.fleet.get(file.name)
+        is_new = vm is None
+        if vm is None:
+            if file.removed:
+                return
+            vm = VmState(file.name, phase_since_s=time.time())
+        first_spec = vm.config.spec is None
+        take_config(self._services.events, vm, file)
+        if first_spec and vm.config.spec is not None and vm.run.process is None:
+            vm.power.wanted = power_at_first_sight(self._services.policy.state_dir, vm.config.spec)
+        if vm.config.state == "removed" and self._services.settings.on_removed == "shutdown":
+            vm.power.wanted = "off"
+        if is_new:
+            self.add(vm)
+        vm.ring()
+
+    def views(self) -> Sequence[VmView]:
+        """All VMs, ascending by name."""
+        return [view_of(vm) for _, vm in sorted(self._services.fleet.items())]
+
+    def view(self, name: str) -> VmView:
+        """One VM.
+
+        Raises:
+            BadRequest: `api.unknown-vm`.
+        """
+        return view_of(self._vm(name))
+
+    async def act(self, name: str, verb: Verb, *, paused: bool = False, force: bool = False, wait: bool = True) -> Outcome:
+        """Serve a lifecycle verb.
+
+        Raises:
+            BadRequest: unknown VM, or not now. Other QsupError: what kept it from being done.
+        """
+        return await self._requests.act(self._vm(name), verb, paused=paused, force=force, wait=wait)
+
+    def events(self, after_seq: int | None) -> tuple[EventView, ...]:
+        """The kept events, oldest first."""
+        return self._services.events.history(after_seq)
+
+    def follow(self, after_seq: int | None) -> AbstractAsyncContextManager[trio.MemoryReceiveChannel[EventView]]:
+        """Events as they happen."""
+        return self._services.events.follow(after_seq)
+
+    def cmdline(self, name: str) -> CmdlineView:
+        """The command line of a running VM.
+
+        Raises:
+            BadRequest: `supervisor.not-running`.
+        """
+        vm = self._vm(name)
+        if vm.run.record is None:
+            where = vm.config.file or "its file"
+            raise BadRequest(
+                "supervisor.not-running", f"{name} is not running", f"qsup cmdline {where} shows what would run"
+            )
+        record = vm.run.record
+        return CmdlineView(record.argv, tuple((option.flag, option.value, option.why) for option in record.options), True)
+
+    async def qmp(self, name: str, command: str, arguments: Mapping[str, object]) -> object:
+        """One QMP command on the telemetry connection.
+
+        Raises:
+            QmpRefused, QmpLost: QEMU's refusal or silence.
+        """
+        session = self._vm(name).run.require_link().require_telemetry()
+        return await session.execute(command, arguments, timeout_s=OPERATOR_QMP_TIMEOUT_S)
+
+    async def hmp(self, name: str, text: str) -> str:
+        """One line for the human monitor, on the telemetry connection.
+
+        Raises:
+            QmpRefused, QmpLost: QEMU's refusal or silence.
+        """
+        session = self._vm(name).run.require_link().require_telemetry()
+        return await verbs.human_monitor_command(session, text, timeout_s=OPERATOR_QMP_TIMEOUT_S)
+
+    async def open_console(self, name: str) -> trio.abc.Stream:
+        """A raw stream to the serial console.
+
+        Raises:
+            BadRequest: nothing runs, it has no serial console, or somebody is attached.
+        """
+        return await open_console(self._vm(name))
+
+    def host(self) -> Mapping[str, object]:
+        """The daemon itself."""
+        phases = Counter(vm.phase for vm in self._services.fleet.values())
+        return {
+            "version": qsup.__version__,
+            "pid": os.getpid(),
+            "uptime_s": round(time.time() - self._begun_s, 3),
+            "run_dir": self._services.policy.run_dir,
+            "state_dir": self._services.policy.state_dir,
+            "vms": dict(phases),
+        }
+
+    def _vm(self, name: str) -> VmState:
+        vm = self._services.fleet.get(name)
+        if vm is None:
+            near = difflib.get_close_matches(name, self._services.fleet, 1)
+            hint = f"did you mean {near[0]}?" if near else "qsup list shows all VMs"
+            raise BadRequest("api.unknown-vm", f"there is no VM called {name!r}", hint)
+        return vm

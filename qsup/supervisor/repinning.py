@@ -1,0 +1,38 @@
+"""The shared pool moves: shared VMs get new pins when dedicated VMs come and go. No other running VM is ever moved."""
+
+from __future__ import annotations
+
+import trio
+from attrs import evolve
+
+from qsup.cpuset import format_cpulist
+from qsup.errors import QsupError
+from qsup.plan.vmplan import VmPlan
+from qsup.process.record import write_record
+from qsup.supervisor.placing import look_at_threads, put_back
+from qsup.supervisor.services import Services
+from qsup.supervisor.vm_state import VmState
+
+
+async def repin_shared(services: Services) -> None:
+    """Give every shared VM the pool as it is now: its plan, its launch record and, where it runs, its threads."""
+    for plan in await services.reservations.repins():
+        vm = services.fleet.get(plan.name)
+        if vm is not None and vm.run.plan is not None:
+            try:
+                await _repin(services, vm, plan)
+            except QsupError as error:
+                services.events.publish(error.code, error.message, vm.name)
+
+
+async def _repin(services: Services, vm: VmState, plan: VmPlan) -> None:
+    services.reservations.hold(plan)
+    vm.run.plan = plan
+    if vm.run.record is not None:
+        vm.run.record = evolve(vm.run.record, plan=plan)
+        await trio.to_thread.run_sync(write_record, plan.paths.launch_record, vm.run.record)
+    if vm.run.rows:
+        look_at_threads(vm)
+        put_back(vm)
+    pool = format_cpulist(plan.vcpus[0].pin)
+    services.events.publish("vm.repinned", f"the shared pool changed: its vCPUs now run on pCPUs {pool}", vm.name)

@@ -1,0 +1,109 @@
+"""Reservations: the one ledger of this daemon. Planning and reserving are one step, so no two VMs get the same pCPU."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+import trio
+from attrs import evolve
+
+from qsup.host.facts import read_host_facts
+from qsup.host.pages import pages_taken
+from qsup.plan.guest_record import GuestRecord
+from qsup.plan.host_facts import HostFacts
+from qsup.plan.ledger import Holding, Ledger
+from qsup.plan.place import place
+from qsup.plan.policy import HostPolicy
+from qsup.plan.repin import shared_repins
+from qsup.plan.vmplan import VmPlan
+from qsup.spec.vmspec import VmSpec
+
+
+class Reservations:
+    """Who holds what of this host."""
+
+    def __init__(self, policy: HostPolicy) -> None:
+        self._policy = policy
+        self._lock = trio.Lock()
+        self._pids: dict[str, int] = {}
+        self.ledger = Ledger()
+
+    async def reserve(self, spec: VmSpec, record: GuestRecord | None, machine_aliases: Mapping[str, str]) -> VmPlan:
+        """Plan the VM on the host as it is now and hold what the plan takes.
+
+        Raises:
+            Refused: it does not fit; nothing is held.
+        """
+        async with self._lock:
+            # What is taken is read before what is free: pages that are taken in between then count twice, never not at all.
+            await self._refresh_taken()
+            facts = await facts_for(spec)
+            others = self.ledger.released(spec.name)
+            plan = place(spec, facts, self._policy, others, record, machine_aliases)
+            self.ledger = others.reserved(Holding(plan))
+            return plan
+
+    def hold(self, plan: VmPlan) -> None:
+        """Hold what a recorded plan takes: for adopted VMs, and for plans that a re-pin changed."""
+        known = self.ledger.holdings.get(plan.name)
+        self.ledger = self.ledger.reserved(Holding(plan) if known is None else evolve(known, plan=plan))
+
+    def note_process(self, name: str, pid: int) -> None:
+        """From now on `pid` takes the pages that the plan of `name` promised."""
+        self._pids[name] = pid
+
+    def release(self, name: str) -> None:
+        """Nothing is held for `name` any more."""
+        self._pids.pop(name, None)
+        self.ledger = self.ledger.released(name)
+
+    async def repins(self) -> tuple[VmPlan, ...]:
+        """The plans of shared VMs whose pool has shrunk or grown."""
+        async with self._lock:
+            facts = await trio.to_thread.run_sync(lambda: read_host_facts(bridges=(), images=(), files=()))
+            return shared_repins(facts, self._policy, self.ledger)
+
+    async def _refresh_taken(self) -> None:
+        taken = await trio.to_thread.run_sync(lambda: dict(self._taken_now(dict(self._pids))))
+        for name, (huge, base) in taken.items():
+            holding = self.ledger.holdings.get(name)
+            if holding is not None:
+                self.ledger = self.ledger.reserved(evolve(holding, pages_taken=huge, base_taken_bytes=base))
+
+    def _taken_now(self, pids: Mapping[str, int]) -> Iterator[tuple[str, tuple[dict[tuple[int, int], int], dict[int, int]]]]:
+        for name, pid in pids.items():
+            holding = self.ledger.holdings.get(name)
+            if holding is not None and not _all_taken(holding):
+                yield name, _split(pages_taken(pid))
+
+
+def _all_taken(holding: Holding) -> bool:
+    """True where every promised hugepage is out of the pool: what a process has taken once, it keeps."""
+    promised: dict[tuple[int, int], int] = {}
+    for node in holding.plan.guest_nodes:
+        if not node.hugepages:
+            return False
+        for host_node, count in node.pages:
+            key = (host_node, node.page_size_bytes)
+            promised[key] = promised.get(key, 0) + count
+    return all(holding.pages_taken.get(key, 0) >= count for key, count in promised.items())
+
+
+def _split(pages: Mapping[tuple[int, int], int]) -> tuple[dict[tuple[int, int], int], dict[int, int]]:
+    huge: dict[tuple[int, int], int] = {}
+    base: dict[int, int] = {}
+    for (host_node, size_bytes), count in pages.items():
+        if size_bytes >= 1 << 21:
+            huge[host_node, size_bytes] = count
+        else:
+            base[host_node] = base.get(host_node, 0) + count * size_bytes
+    return huge, base
+
+
+async def facts_for(spec: VmSpec) -> HostFacts:
+    """The host as the plan of this VM needs it: with its bridges, images and files."""
+    boot = spec.boot
+    files = [path for path in (boot.bios, boot.kernel, boot.initrd, boot.uefi_code, boot.uefi_vars) if path is not None]
+    bridges = [nic.bridge for nic in spec.nics]
+    images = [(disk.path, disk.format) for disk in spec.disks]
+    return await trio.to_thread.run_sync(lambda: read_host_facts(bridges=bridges, images=images, files=files))
