@@ -10,6 +10,7 @@ import pytest
 
 from . import failures, prerequisites
 from .lab import Lab
+from .qsup_host import QsupHost
 from .recipe import DEFAULT_RELEASE
 from .shapes import DEFAULT_SHAPE
 from .template import Template, bare_template, qsup_template
@@ -57,6 +58,12 @@ def qsup_lab(request: pytest.FixtureRequest) -> Iterator[Lab]:
     """A host with this checkout's qsup installed from its wheel, not started; the marker is the same."""
     release, shape = _wanted(request)
     yield from _clone(qsup_template(release, shape))
+
+
+@pytest.fixture
+def host(qsup_lab: Lab) -> QsupHost:
+    """The same host with words for what an operator does and a doubter reads; the daemon is not started."""
+    return QsupHost(qsup_lab)
 
 
 def _clone(template: Template) -> Iterator[Lab]:

@@ -1,0 +1,203 @@
+"""qsup on a lab, as its operator and its doubters see it: files dropped, verbs typed, and what the kernel says about it all.
+
+What qsup claims is read by its own commands (`view`, `vms`); what is true is read by `threads`, `cgroup_of`, `pool`,
+`memory_by_node` from /proc and /sys. A test holds the one against the other.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Any
+
+from attrs import frozen
+
+from .lab import Done, Lab
+
+VMS_DIR = "/etc/qsup/vms.d"
+ROM = "/srv/halt.rom"
+PHASE_S = 120.0
+GUEST_S = 240.0
+_MAKE_ROM = """
+import sys
+rom = bytearray(b"\\xf4" * 65536)
+rom[65520:65524] = bytes.fromhex("faf4ebfd")  # the reset vector: cli; hlt; jmp to the hlt
+open(sys.argv[1], "wb").write(rom)
+"""
+_THREADS = 'for t in /proc/"$1"/task/*; do echo "${t##*/} $(grep Cpus_allowed_list $t/status | cut -f2) $(cat $t/comm)"; done'
+_KTHREADS = (
+    'for p in /proc/[0-9]*; do read -r name <$p/comm || continue; case "$name" in "vhost-$1")'
+    ' echo "${p##*/} $(grep Cpus_allowed_list $p/status | cut -f2) $name";; esac; done'
+)
+_NODE_PAGES = re.compile(r"\bN(\d+)=(\d+)")
+
+
+@frozen
+class Thread:
+    """One thread as the kernel shows it; `mask` is the kernel's own cpulist."""
+
+    tid: int
+    mask: str
+    name: str
+
+
+class QsupHost:
+    """A lab with qsup on it."""
+
+    def __init__(self, lab: Lab) -> None:
+        self.lab = lab
+        lab.run("python3", "-c", _MAKE_ROM, ROM)
+
+    # --- the operator
+
+    def start_daemon(self) -> None:
+        """Start qsup by systemd."""
+        self.lab.run("systemctl", "start", "qsup")
+
+    def drop(self, name: str, text: str) -> None:
+        """Drop the file of a VM."""
+        self.lab.write(f"{VMS_DIR}/{name}.toml", text)
+
+    def run(self, name: str, text: str) -> dict[str, Any]:
+        """Drop a file and wait until its VM runs; return its view."""
+        self.drop(name, text)
+        return self.wait_phase(name, "running")
+
+    def remove(self, name: str) -> None:
+        """Remove the file of a VM."""
+        self.lab.run("rm", f"{VMS_DIR}/{name}.toml")
+
+    def qsup(self, *words: str, check: bool = True) -> Done:
+        """Run a qsup command."""
+        return self.lab.run("qsup", *words, check=check)
+
+    def vms(self) -> dict[str, dict[str, Any]]:
+        """Return `qsup list --json`, by name."""
+        return {vm["name"]: vm for vm in json.loads(self.qsup("list", "--json").stdout)}
+
+    def view(self, name: str) -> dict[str, Any]:
+        """Return `qsup status NAME --json`."""
+        view: dict[str, Any] = json.loads(self.qsup("status", name, "--json", check=False).stdout)
+        return view
+
+    def wait_phase(self, name: str, phase: str, timeout_s: float = PHASE_S) -> dict[str, Any]:
+        """Wait until a VM is in a phase and return its view."""
+        self.lab.wait_until(f"{name} is {phase}", lambda: self._phase_of(name) == phase, timeout_s)
+        return self.view(name)
+
+    def main_pid(self) -> int:
+        """Return the daemon's process; 0 while there is none."""
+        return int(self.lab.run("systemctl", "show", "-P", "MainPID", "qsup").stdout)
+
+    def wait_daemon(self) -> None:
+        """Wait until the API answers."""
+        self.lab.wait_until("the API answers", lambda: self.qsup("list", check=False).status == 0)
+
+    def wait_console(self, name: str, text: str, timeout_s: float = GUEST_S) -> str:
+        """Wait until a guest's serial console shows a text and return the console."""
+        return self.lab.wait_for_text(f"/run/qsup/vms/{name}/log/serial.log", text, timeout_s)
+
+    def journal(self) -> str:
+        """Return what qsup and systemd said about qsup since the lab's boot."""
+        return self.lab.journal("-b", "-o", "cat", "-u", "qsup")
+
+    def events(self, name: str) -> list[tuple[str, str]]:
+        """Return the (code, message) of a VM's events in the journal, by its own fields, oldest first."""
+        lines = self.lab.run("journalctl", "--no-pager", "-o", "json", f"QSUP_VM={name}").stdout.splitlines()
+        return [(entry["QSUP_CODE"], entry["MESSAGE"]) for entry in map(json.loads, lines)]
+
+    # --- the doubter
+
+    def pid(self, name: str) -> int:
+        """Return the process that is the VM's QEMU, found by its own command line."""
+        (pid,) = self.pids(name)
+        return pid
+
+    def pids(self, name: str) -> list[int]:
+        """Return all QEMU processes of that VM."""
+        done = self.lab.run("pgrep", "-f", f"^[^ ]*qemu-system-x86_64 -name guest={name},", check=False)
+        return [int(word) for word in done.stdout.split()]
+
+    def identity(self, name: str) -> tuple[int, int]:
+        """Return (pid, start time): the same process only if both are the same."""
+        pid = self.pid(name)
+        return pid, int(self.lab.read(f"/proc/{pid}/stat").rpartition(")")[2].split()[19])
+
+    def threads(self, name: str) -> dict[int, Thread]:
+        """Return all threads of a VM's QEMU, by thread id."""
+        return self._threads(_THREADS, self.pid(name))
+
+    def vhost_kthreads(self, name: str) -> dict[int, Thread]:
+        """Return the vhost workers of a VM that are processes (kernel threads, before Linux 6.4), by thread id."""
+        return self._threads(_KTHREADS, self.pid(name))
+
+    def masks(self, name: str) -> dict[tuple[int, str], str]:
+        """Return the mask of every thread of a VM that lives as long as it does, by (thread id, name)."""
+        threads = {**self.threads(name), **self.vhost_kthreads(name)}
+        return {(thread.tid, thread.name): thread.mask for thread in threads.values() if thread.name != "worker"}
+
+    def vcpu_masks(self, name: str) -> list[str]:
+        """Return the masks of the vCPU threads, position = vCPU, found by the names that QEMU gives them."""
+        found = {thread.name: thread.mask for thread in self.threads(name).values() if thread.name.endswith("/KVM")}
+        return [found[f"CPU {index}/KVM"] for index in range(len(found))]
+
+    def cgroup_of(self, pid: int) -> str:
+        """Return the path of a process in the cgroup hierarchy."""
+        return self.lab.read(f"/proc/{pid}/cgroup").strip().removeprefix("0::")
+
+    def memory_charged(self, cgroup: str, key: str = "current") -> int:
+        """Return memory.current, memory.peak … of a cgroup, in bytes."""
+        return int(self.lab.read(f"/sys/fs/cgroup{cgroup}/memory.{key}"))
+
+    def memory_by_node(self, name: str, memory: str = "memfd:memory-backend-memfd") -> dict[int, int]:
+        """Return the bytes of guest memory that lie on each host node, from numa_maps.
+
+        Args:
+            memory: what the mapping's file is called.
+        """
+        found: dict[int, int] = {}
+        for line in self.lab.read(f"/proc/{self.pid(name)}/numa_maps").splitlines():
+            if memory not in line:
+                continue
+            page_kib = int(line.rpartition("kernelpagesize_kB=")[2].split()[0])
+            for node, pages in _NODE_PAGES.findall(line):
+                found[int(node)] = found.get(int(node), 0) + int(pages) * page_kib * 1024
+        return found
+
+    def pool(self, node: int, kib: int, key: str = "free") -> int:
+        """Return a counter ("free", "nr", "surplus") of a host node's hugepage pool."""
+        return int(self.lab.read(f"/sys/devices/system/node/node{node}/hugepages/hugepages-{kib}kB/{key}_hugepages"))
+
+    def taps(self) -> list[str]:
+        """Return the names of all tap devices of the host."""
+        links = json.loads(self.lab.run("ip", "-json", "-details", "link").stdout)
+        return sorted(link["ifname"] for link in links if link.get("linkinfo", {}).get("info_kind") == "tun")
+
+    def siblings(self, pcpu: str) -> str:
+        """Return the pCPUs of one core, as the kernel lists them."""
+        return self.lab.read(f"/sys/devices/system/cpu/cpu{pcpu}/topology/thread_siblings_list").strip()
+
+    def _threads(self, script: str, pid: int) -> dict[int, Thread]:
+        found = {}
+        for line in self.lab.run("sh", "-c", script, "sh", str(pid)).stdout.splitlines():
+            tid, mask, name = line.split(" ", 2)
+            found[int(tid)] = Thread(int(tid), mask, name)
+        return found
+
+    def _phase_of(self, name: str) -> str | None:
+        vm = self.vms().get(name)
+        return vm["phase"] if vm is not None else None
+
+
+def halting(cpu: str = "vcpus = 1", memory: str = 'size = "64MiB"', more: str = "", grace_s: float = 1) -> str:
+    """Return the file of a VM whose guest halts at its first instruction: it costs nothing and obeys nothing."""
+    return (
+        f"[vm]\ngrace_period_s = {grace_s}\n[cpu]\n{cpu}\n[memory]\n{memory}\n[boot]\nbios = \"{ROM}\"\n{more}\n"
+    )
+
+
+def linux(words: str = "", cpu: str = "vcpus = 1", memory: str = 'size = "160MiB"', more: str = "") -> str:
+    """Return the file of a VM that runs Linux; `words` are those of guest-init.sh."""
+    cmdline = f"console=ttyS0 quiet mitigations=off nokaslr tsc=reliable no_timer_check panic=-1 {words}".strip()
+    boot = f'kernel = "/opt/guest/vmlinux"\ninitrd = "/opt/guest/initramfs"\ncmdline = "{cmdline}"'
+    return f"[vm]\ngrace_period_s = 120\n[cpu]\n{cpu}\n[memory]\n{memory}\n[boot]\n{boot}\n{more}\n"
