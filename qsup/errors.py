@@ -72,12 +72,16 @@ class Reason:
 
 
 class Refused(QsupError):
-    """This host cannot take the VM as asked; `reasons` holds every failing constraint, never empty."""
+    """This host cannot take the VM as asked; `reasons` holds every failing constraint, never empty.
 
-    def __init__(self, reasons: tuple[Reason, ...]) -> None:
+    `suggestions` are changes, each enough by itself and found to fit by planning again; empty where none was sought or found.
+    """
+
+    def __init__(self, reasons: tuple[Reason, ...], suggestions: tuple[str, ...] = ()) -> None:
         first = reasons[0]
         super().__init__(first.code, "; ".join(reason.message for reason in reasons), first.hint)
         self.reasons = reasons
+        self.suggestions = suggestions
 
 
 class KernelRefused(QsupError):

@@ -1,4 +1,4 @@
-"""The house keeps its own rules: cards, sizes, names, and pages that lead somewhere. import-linter has the order of the rooms."""
+"""The house keeps its own rules: cards, sizes, names, pages that lead somewhere. import-linter has the order of the rooms."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def test_room_has_its_card(room: Path) -> None:
 
 @pytest.mark.parametrize("room", ROOMS, ids=lambda path: path.name)
 def test_room_shows_nothing_but_its_card(room: Path) -> None:
-    """Names are imported from the module that has them: a room's `__init__` that re-exports would load all of it for one name."""
+    """Names are imported from the module that has them: one that re-exports would load its whole room for one name."""
     body = ast.parse((room / "__init__.py").read_text()).body
     assert [type(node).__name__ for node in body[1:]] == []
 

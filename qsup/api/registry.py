@@ -8,6 +8,7 @@ from typing import Literal, Protocol
 
 import trio
 
+from qsup.plan.ledger import Ledger
 from qsup.supervisor.view import CmdlineView, EventView, Outcome, VmView
 
 Verb = Literal["start", "stop", "restart", "reset", "pause", "resume"]
@@ -76,6 +77,14 @@ class Registry(Protocol):
 
         Raises:
             BadRequest: no QEMU runs, the VM has no serial console, or somebody else is attached.
+        """
+        ...
+
+    async def ledger(self) -> Ledger:
+        """What each VM holds of the host: its plan as it is in force, and the pages that its process has taken by now.
+
+        Raises:
+            KernelRefused: host.pages-unreadable.
         """
         ...
 

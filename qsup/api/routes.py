@@ -12,7 +12,7 @@ from qsup.api.handlers.console import open_console
 from qsup.api.handlers.events import follow_events, list_events
 from qsup.api.handlers.lifecycle import pause, reset, restart, resume, start, stop
 from qsup.api.handlers.monitor import hmp, qmp
-from qsup.api.handlers.reading import read_cmdline, read_host, read_vm, read_vms
+from qsup.api.handlers.reading import read_cmdline, read_host, read_ledger, read_vm, read_vms
 from qsup.errors import BadRequest
 
 
@@ -30,6 +30,7 @@ _EVENT_QUERY = frozenset({"after", "vm"})
 
 ROUTES: tuple[Route, ...] = (
     Route("GET", "/v1/host", read_host),
+    Route("GET", "/v1/ledger", read_ledger),
     Route("GET", "/v1/vms", read_vms),
     Route("GET", "/v1/vms/{name}", read_vm),
     Route("GET", "/v1/vms/{name}/cmdline", read_cmdline),

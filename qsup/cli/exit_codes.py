@@ -21,6 +21,8 @@ BROKEN_PIPE = 141
 
 _OF_CODE = {
     "api.unknown-vm": NO_SUCH,
+    "cli.unknown-vm": NO_SUCH,
+    "cli.no-such-host": NO_SUCH,
     "api.not-permitted": NOT_PERMITTED,
     "api.too-many-connections": NO_DAEMON,
 }

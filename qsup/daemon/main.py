@@ -6,6 +6,7 @@ import contextlib
 import os
 import signal
 import sys
+import traceback
 from argparse import Namespace
 from contextlib import AsyncExitStack
 from functools import partial
@@ -35,13 +36,15 @@ from qsup.supervisor.services import Services
 EXIT_OK = 0
 EXIT_FAILED = 1
 EXIT_INVALID = 65
+EXIT_BUG = 70
 
 
 def main(args: Namespace) -> int:
     """Run the daemon until SIGTERM or SIGINT; VMs go on without it.
 
     Returns:
-        0 after a signal; 65 where the settings are invalid; 1 where it cannot run here. Why is said on stderr.
+        0 after a signal; 65 where the settings are invalid; 1 where it cannot run here; 70 for a fault of its own. Why is said
+        on stderr.
     """
     os.umask(0o077)
     try:
@@ -53,11 +56,12 @@ def main(args: Namespace) -> int:
 
 
 def _explain(error: QsupError | BaseExceptionGroup[BaseException]) -> int:
-    """Say why the daemon cannot run; what is not an error of qsup's own goes on as it is."""
+    """Say why the daemon cannot run; what nobody foresaw is said with all its traceback."""
     if isinstance(error, BaseExceptionGroup):
         known, rest = error.split(QsupError)
         if rest is not None or known is None:
-            raise error
+            traceback.print_exception(error)
+            return EXIT_BUG
         return max(_explain(inner) for inner in known.exceptions)
     if isinstance(error, InvalidInput):
         sys.stderr.write("".join(render_problem(problem) + "\n" for problem in error.problems))

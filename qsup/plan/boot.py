@@ -26,23 +26,19 @@ def plan_boot(case: Case, paths: PathsPlan) -> BootPlan:
 
 def _firmware(case: Case) -> tuple[str | None, str | None]:
     boot, facts = case.spec.boot, case.facts
-    found = []
-    for key, written, known in (
-        ("uefi_code", boot.uefi_code, facts.uefi_code),
-        ("uefi_vars", boot.uefi_vars, facts.uefi_vars),
-    ):
+    found = {"uefi_code": boot.uefi_code or facts.uefi_code, "uefi_vars": boot.uefi_vars or facts.uefi_vars}
+    for key, written in (("uefi_code", boot.uefi_code), ("uefi_vars", boot.uefi_vars)):
         if written is not None:
             _check_file(case, key, written)
-        elif known is None:
-            case.notes.refuse(
-                "plan.uefi-absent",
-                f"UEFI firmware was not found on this host, and boot.{key} is not written",
-                needed=f"boot.{key}",
-                available="none",
-                hint=f"install the ovmf package, or set boot.{key} to the firmware's file",
-            )
-        found.append(written or known)
-    return found[0], found[1]
+    absent = [f"boot.{key}" for key, path in found.items() if path is None]
+    if absent:
+        keys = " and ".join(absent)
+        case.notes.refuse(
+            "plan.uefi-absent",
+            f"UEFI firmware was not found on this host, and {keys} {'are' if len(absent) > 1 else 'is'} not written",
+            hint=f"install the firmware (Debian: ovmf), or set {keys} to its files",
+        )
+    return found["uefi_code"], found["uefi_vars"]
 
 
 def _check_file(case: Case, key: str, path: str) -> None:
@@ -51,8 +47,6 @@ def _check_file(case: Case, key: str, path: str) -> None:
     if problem is not None:
         case.notes.refuse(
             "plan.file-unusable",
-            f"boot.{key} {path} cannot be used: {problem}",
-            needed=path,
-            available=problem,
-            hint=f"correct boot.{key}, or put the file there",
+            f"boot.{key} cannot be used: {problem if path in problem else f'{path}: {problem}'}",
+            hint=f"correct boot.{key}, or put a file there that the daemon's user may read",
         )

@@ -19,8 +19,12 @@ from qsup.spec.vmspec import VmSpec
 
 @define
 class Notes:
-    """Failing constraints and warnings, in the order in which the sections found them."""
+    """Failing constraints and warnings, in the order in which the sections found them.
 
+    `brief`: only whether the VM fits is asked; who holds what is then not looked up.
+    """
+
+    brief: bool = False
     reasons: list[Reason] = field(factory=list)
     warnings: list[Problem] = field(factory=list)
 

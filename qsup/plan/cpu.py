@@ -15,6 +15,7 @@ from qsup.plan.layout import Layout
 from qsup.plan.memory import bound_nodes
 from qsup.plan.memory_refusal import refuse_empty_pool
 from qsup.plan.vmplan import VcpuPlan
+from qsup.plan.wording import names_text, pcpus_text
 
 Pins = dict[int, frozenset[int]]
 
@@ -149,8 +150,7 @@ def _warn_of_pinned_pool(case: Case, masks: Sequence[frozenset[int]]) -> None:
         names = sorted({name for pcpu in carried for name in case.others.pinned[pcpu]})
         case.notes.warn(
             "plan.shared-over-pins",
-            f"the shared pool has no pCPU without explicit pins here: pCPUs {format_cpulist(carried)} also carry "
-            f"{', '.join(names)}",
+            f"the shared pool has no pCPU without explicit pins here: {pcpus_text(carried)}, shared with {names_text(names)}",
             hint="pin those VMs to fewer pCPUs",
             key="cpu.placement",
         )

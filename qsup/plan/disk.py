@@ -11,6 +11,7 @@ from qsup.plan.case import Case
 from qsup.plan.host_facts import ImageFacts
 from qsup.plan.ledger_index import image_keys
 from qsup.plan.vmplan import DiskPlan, ImagePlan, IothreadPlan
+from qsup.plan.wording import names_text
 from qsup.spec.disk import DiskSpec
 
 _LONGEST_CHAIN = 64
@@ -58,7 +59,9 @@ def _chain(case: Case, disk: DiskSpec) -> tuple[ImagePlan, ...]:
         image = case.facts.images.get(path)
         plan = _image(path, image_format, image, readonly=disk.readonly or bool(chain))
         if len(chain) >= _LONGEST_CHAIN or any(_same_file(above, plan) for above in chain):
-            _refuse_image(case, "plan.image-loop", path, "its backing chain never ends", "repair it: qemu-img rebase -u")
+            why = f"its backing chain comes back to itself, or is longer than {_LONGEST_CHAIN} images"
+            hint = f"give it another backing file: qemu-img rebase -u -F FORMAT -b FILE {path}"
+            _refuse_image(case, "plan.image-loop", path, why, hint)
             break
         chain.append(plan)
         if not _usable(case, plan, image) or image is None or image_format == "raw":
@@ -80,14 +83,19 @@ def _same_file(one: ImagePlan, other: ImagePlan) -> bool:
 def _usable(case: Case, plan: ImagePlan, image: ImageFacts | None) -> bool:
     """Whether the chain can be followed below this image; what is wrong with it is noted."""
     if image is None:
-        _refuse_image(case, "plan.image-unusable", plan.path, "it was not found", "correct the path, or create the image")
+        _refuse_image(case, "plan.image-unusable", plan.path, "it was not found", _hint_of_path(plan.path))
         return False
     if image.problem is not None and not _lacks_backing_format(image):
-        hint = "correct the path, or repair the image"
+        opened = f"set disk.format to what it is (`qemu-img info {plan.path}` tells), or restore the image"
+        hint = _hint_of_path(plan.path) if image.file_id is None else opened
         _refuse_image(case, "plan.image-unusable", plan.path, image.problem, hint)
         return False
     _check_access(case, plan, image)
     return True
+
+
+def _hint_of_path(path: str) -> str:
+    return f"correct disk.path, create or mount the image, or let the daemon's user read it (`namei -l {path}` shows the rights)"
 
 
 def _check_access(case: Case, plan: ImagePlan, image: ImageFacts) -> None:
@@ -96,7 +104,7 @@ def _check_access(case: Case, plan: ImagePlan, image: ImageFacts) -> None:
         _refuse_image(case, "plan.image-not-writable", plan.path, "the daemon may not write it", hint)
     locked = image.written_by_other if plan.readonly else image.locked_by_other
     if locked and not _held_by_vms(case, plan):
-        hint = f"end that process: `fuser {plan.path}` names it"
+        hint = f"find it with `fuser -v {plan.path}` and end it"
         _refuse_image(case, "plan.image-locked", plan.path, "another process holds its lock", hint)
 
 
@@ -129,8 +137,8 @@ def _backing_format(case: Case, image: ImageFacts) -> Literal["qcow2", "raw"] | 
 
 
 def _refuse_image(case: Case, code: str, path: str, why: str, hint: str) -> None:
-    message = f"an image cannot be used: {why}" if path in why else f"the image {path} cannot be used: {why}"
-    case.notes.refuse(code, message, needed=path, available=why, hint=hint)
+    message = f"the image {why}" if why.startswith(path) else f"the image {path} cannot be used: {why}"
+    case.notes.refuse(code, message, hint=hint)
 
 
 def _check_own_sharing(case: Case, disks: tuple[DiskPlan, ...]) -> None:
@@ -144,14 +152,14 @@ def _check_own_sharing(case: Case, disks: tuple[DiskPlan, ...]) -> None:
                 case,
                 "plan.image-written-twice",
                 images[0].path,
-                "two disks of this VM use it and one of them writes",
-                "give each disk an image of its own, or make both readonly",
+                "two disks of this VM use it, and one of them writes it",
+                "give each disk an image of its own, or set readonly = true for both",
             )
 
 
 def _check_other_vms(case: Case, disks: tuple[DiskPlan, ...]) -> None:
     for image in {image.path: image for disk in disks for image in reversed(disk.chain)}.values():
-        _check_claims(case, image, case.others.written, "writes to")
+        _check_claims(case, image, case.others.written, "writes")
         if not image.readonly:
             _check_claims(case, image, case.others.read, "uses")
 
@@ -161,9 +169,7 @@ def _check_claims(case: Case, image: ImagePlan, claims: Mapping[str, tuple[str, 
     if names:
         case.notes.refuse(
             "plan.image-held",
-            f"the image {image.path} cannot be used: {', '.join(names)} {verb} it",
-            needed=f"{'read' if image.readonly else 'write'} access to {image.path}",
-            available="none while another VM has it",
-            held_by=tuple((name, f"{verb} {image.path}") for name in names),
-            hint=f"stop {names[0]}, or give this VM an image of its own",
+            f"this VM cannot {'read' if image.readonly else 'write'} the image {image.path} while {names_text(names)} {verb} it",
+            held_by=tuple((name, f"{verb} it") for name in names),
+            hint=f"stop {names_text(names)}, or give this VM an image of its own",
         )

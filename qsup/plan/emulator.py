@@ -6,10 +6,10 @@ from collections.abc import Iterable
 
 from attrs import frozen
 
-from qsup.cpuset import format_cpulist
 from qsup.plan.case import Case
 from qsup.plan.housekeeping import housekeeping_of, near
 from qsup.plan.pins import check_written_set
+from qsup.plan.wording import pcpus_text
 
 
 @frozen
@@ -40,7 +40,7 @@ def _check_asked(case: Case, asked: frozenset[int], vcpu_pcpus: frozenset[int]) 
     if both and case.spec.cpu.placement != "shared":
         case.notes.warn(
             "plan.emulator-on-vcpus",
-            f"the emulator shares pCPUs {format_cpulist(both)} with vCPUs of this VM: they will wait for it",
+            f"the emulator shares {pcpus_text(both)} with vCPUs of this VM: they will wait for it",
             hint="name other pCPUs, or leave cpu.emulator out: then it runs on housekeeping pCPUs",
             key="cpu.emulator",
         )
@@ -50,7 +50,7 @@ def _warn_of_last_resort(case: Case, shared: frozenset[int]) -> None:
     if shared:
         case.notes.warn(
             "plan.no-housekeeping-left",
-            f"dedicated VMs own every pCPU: QEMU's other threads run on pCPUs {format_cpulist(shared)} all the same",
+            f"dedicated VMs own every pCPU: QEMU's other threads run on {pcpus_text(shared)} all the same",
             hint="give the dedicated VMs one pCPU less",
             key="cpu.placement",
         )
@@ -61,6 +61,6 @@ def _warn_of_policy(case: Case) -> None:
     if absent:
         case.notes.warn(
             "plan.housekeeping-offline",
-            f"place.housekeeping names pCPUs {format_cpulist(absent)}, which are not online here",
+            f"place.housekeeping names {pcpus_text(absent)}, not online here",
             hint="correct place.housekeeping in the settings",
         )

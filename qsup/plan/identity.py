@@ -36,10 +36,10 @@ def plan_uid(case: Case) -> int | None:
     if free is None:
         case.notes.refuse(
             "plan.uids-exhausted",
-            f"all {count} uids from {first} on are taken",
+            f"all {count} uids from {first} to {first + count - 1} are taken by other VMs",
             needed="1 uid",
             available="0 uids",
-            hint="raise user.uid_count in the settings",
+            hint="raise user.uid_count in the settings and restart the daemon (the VMs keep running)",
         )
     return free
 

@@ -49,9 +49,7 @@ def _accel(case: Case) -> Literal["kvm", "tcg"]:
         case.notes.refuse(
             "plan.kvm-unavailable",
             f"KVM cannot be used: {problem}",
-            needed="/dev/kvm",
-            available=problem,
-            hint='repair that, or set machine.accel = "auto" to fall back to emulation',
+            hint='mend that, or set machine.accel = "tcg" to have the guest emulated, many times slower',
         )
         return "kvm"
     case.notes.warn(
@@ -76,7 +74,7 @@ def _machine(case: Case) -> str:
             f"QEMU knows no machine type {newest}",
             needed=newest,
             available=", ".join(sorted({*aliases, *aliases.values()})),
-            hint="set machine.type to one of these",
+            hint="set machine.type to one that is available",
         )
     return newest
 

@@ -16,6 +16,9 @@ Held = tuple[tuple[str, str], ...]
 
 def explain_no_layout(search: MemorySearch) -> None:
     """Note every node's shortage of memory and of pCPUs; at least one reason in any case."""
+    if search.case.notes.brief:
+        search.case.notes.refuse("plan.no-room", "the host has no room for the VM", hint="ask for the reasons")
+        return
     before = len(search.case.notes.reasons)
     if _memory_short(search):
         for node in search.allowed:

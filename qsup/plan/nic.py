@@ -5,9 +5,11 @@ from __future__ import annotations
 from qsup.plan.case import Case
 from qsup.plan.identity import derived_mac, derived_tap, foreign_links
 from qsup.plan.vmplan import NicPlan
+from qsup.plan.wording import names_text
 from qsup.spec.nic import NicSpec
 
 _TAP_CHARS = 15
+_NEW_BRIDGE_MTU = 1500  # what the kernel gives a new bridge (net/bridge/br_device.c): the guest is to see it from the first start
 
 
 def plan_nics(case: Case, slots: tuple[int, ...], worker_pin: frozenset[int]) -> tuple[NicPlan, ...]:
@@ -37,8 +39,8 @@ def _nic(case: Case, position: int, nic: NicSpec, slot: int, worker_pin: frozens
         tap=_tap(case, position, nic),
         mac=_mac(case, position, nic),
         queues=nic.queues,
-        mtu=nic.mtu if nic.mtu is not None else bridge.mtu if bridge else None,
-        vhost=_vhost(case, nic),
+        mtu=nic.mtu if nic.mtu is not None else bridge.mtu if bridge else _NEW_BRIDGE_MTU,
+        vhost=_vhost(case, position, nic),
         pci_slot=slot,
         worker_pin=worker_pin,
         boot_index=_boot_index(case, position),
@@ -58,18 +60,18 @@ def _creates_bridge(case: Case, nic: NicSpec) -> bool:
         case.notes.refuse(
             "plan.bridge-is-no-bridge",
             f"the link {nic.bridge} is not a bridge",
-            needed=f"a bridge {nic.bridge}",
-            available=", ".join(sorted(case.facts.bridges)) or "no bridge",
-            hint="name a bridge; put a physical nic under one to use it (ip link set NIC master BRIDGE)",
+            needed="a bridge",
+            available="a link of another kind",
+            hint=f"name a bridge (`ip link show type bridge` lists them), or put {nic.bridge} under one: "
+            f"ip link set {nic.bridge} master BRIDGE",
         )
         return False
     if not case.policy.create_bridges:
         case.notes.refuse(
             "plan.bridge-absent",
             f"the bridge {nic.bridge} does not exist",
-            needed=nic.bridge,
-            available=", ".join(sorted(case.facts.bridges)) or "no bridge",
-            hint=f"create it (ip link add {nic.bridge} type bridge), or set network.create_bridges = true",
+            hint=f"create it (ip link add {nic.bridge} type bridge), name another (`ip link show type bridge` lists them), "
+            "or set network.create_bridges = true in the settings",
         )
     return True
 
@@ -91,15 +93,13 @@ def _tap(case: Case, position: int, nic: NicSpec) -> str:
     if not 1 <= length <= _TAP_CHARS:
         case.notes.refuse(
             "plan.tap-name-length",
-            f"the tap name {nic.tap!r} has {length} bytes",
-            needed=f"{length} bytes",
-            available=f"1 to {_TAP_CHARS} bytes",
+            f"the tap name {nic.tap!r} has {length} bytes; 1 to {_TAP_CHARS} are accepted",
             hint="shorten nic.tap, or leave it out",
         )
     holders = case.others.taps.get(nic.tap, ())
     if nic.tap in foreign_links(case) and not holders:
         holders = ("host",)
-    _check_unclaimed(case, "plan.tap-held", "link name", nic.tap, holders)
+    _check_unclaimed(case, "plan.tap-held", ("link name", "nic.tap"), nic.tap, holders)
     return nic.tap
 
 
@@ -107,30 +107,28 @@ def _mac(case: Case, position: int, nic: NicSpec) -> str:
     """As written, else as the guest has seen it, else derived."""
     recorded = case.record.macs.get(f"nic:{position}") if case.record else None
     mac = (nic.mac or recorded or derived_mac(case, position)).lower()
-    _check_unclaimed(case, "plan.mac-held", "MAC address", mac, case.others.macs.get(mac, ()))
+    _check_unclaimed(case, "plan.mac-held", ("MAC address", "nic.mac"), mac, case.others.macs.get(mac, ()))
     return mac
 
 
-def _check_unclaimed(case: Case, code: str, what: str, value: str, names: tuple[str, ...]) -> None:
+def _check_unclaimed(case: Case, code: str, what_and_key: tuple[str, str], value: str, names: tuple[str, ...]) -> None:
+    what, key = what_and_key
     if names:
+        remedy = "remove that link" if names == ("host",) else f"stop {names_text(names)}"
         case.notes.refuse(
             code,
-            f"the {what} {value} belongs to {', '.join(names)}",
-            needed=value,
-            available="none: it is in use",
-            held_by=tuple((name, value) for name in names),
-            hint="choose another, leave it out to have one derived, or remove the one that has it",
+            f"the {what} {value} belongs to {'the host' if names == ('host',) else names_text(names)}",
+            held_by=tuple((name, value) for name in sorted(names)),
+            hint=f"choose another {key}, leave it out to have one derived, or {remedy}",
         )
 
 
-def _vhost(case: Case, nic: NicSpec) -> bool:
+def _vhost(case: Case, position: int, nic: NicSpec) -> bool:
     if nic.vhost and not case.facts.vhost_net:
         case.notes.refuse(
             "plan.vhost-absent",
-            "vhost = true, and this host has no usable /dev/vhost-net (QEMU 7.2 would abort in an assertion)",
-            needed="/dev/vhost-net",
-            available="none",
-            hint="load the module (modprobe vhost_net), or leave vhost out",
+            f"nic[{position}].vhost = true, and this host has no usable /dev/vhost-net (QEMU 7.2 would abort in an assertion)",
+            hint="load the module (modprobe vhost_net) and let the daemon open the device, or leave vhost out",
         )
     return case.facts.vhost_net if nic.vhost is None else nic.vhost
 
@@ -144,7 +142,5 @@ def _check_own_addresses(case: Case, nics: tuple[NicPlan, ...]) -> None:
             case.notes.refuse(
                 code,
                 f"two nics of this VM have the {what} {value}",
-                needed=value,
-                available="one nic",
                 hint="choose another for one of them, or leave it out",
             )

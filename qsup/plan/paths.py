@@ -23,8 +23,8 @@ def plan_paths(case: Case) -> PathsPlan:
         stderr_log=f"{log_dir}/stderr.log",
         state_dir=f"{case.policy.state_dir}/vms/{case.spec.name}",
     )
-    for path in (paths.qmp_socket, paths.telemetry_socket, paths.console_socket):
-        _check_socket(case, path)
+    sockets = (paths.qmp_socket, paths.telemetry_socket, paths.console_socket)
+    _check_socket(case, max(sockets, key=lambda path: len(path.encode())))
     return paths
 
 
@@ -33,8 +33,8 @@ def _check_socket(case: Case, path: str) -> None:
     if length > _SOCKET_PATH_BYTES:
         case.notes.refuse(
             "plan.socket-path-too-long",
-            f"the socket {path} has {length} bytes",
+            f"the socket path {path} has {length} bytes; at most {_SOCKET_PATH_BYTES} are accepted",
             needed=f"{length} bytes",
             available=f"{_SOCKET_PATH_BYTES} bytes",
-            hint="use a shorter run directory or a shorter file name",
+            hint=f"make the file's name or the run directory shorter by {length - _SOCKET_PATH_BYTES} bytes",
         )

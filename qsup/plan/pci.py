@@ -36,10 +36,10 @@ def plan_pci_slots(case: Case, identities: Sequence[str]) -> dict[str, int]:
     if len(newcomers) > len(free):
         case.notes.refuse(
             "plan.pci-slots-exhausted",
-            f"{len(identities)} disks and nics do not fit on one PCI bus",
+            f"{len(identities)} disks and nics do not fit on one PCI bus, which has {_LAST_SLOT - _FIRST_SLOT + 1} slots for them",
             needed=f"{len(identities)} slots",
             available=f"{_LAST_SLOT - _FIRST_SLOT + 1} slots",
-            hint="remove a disk or a nic",
+            hint=f"remove {len(newcomers) - len(free)} of the disks and nics",
         )
     slots.update(zip(newcomers, free, strict=False))
     return {identity: slots.get(identity, 0) for identity in identities}

@@ -8,6 +8,7 @@ from qsup.cpuset import format_cpulist
 from qsup.plan.case import Case
 from qsup.plan.guest_topology import Topology
 from qsup.plan.housekeeping import fixed_housekeeping
+from qsup.plan.wording import names_text, pcpus_text
 
 
 def check_pins(case: Case, topology: Topology) -> None:
@@ -43,11 +44,11 @@ def check_written_set(case: Case, pcpus: frozenset[int], who: str, prefix: str) 
         holders = sorted({name for pcpu in owned for name in case.others.exclusive[pcpu]})
         case.notes.refuse(
             f"{prefix}-dedicated",
-            f"{who} is pinned to pCPUs {format_cpulist(owned)}, which belong to {', '.join(holders)} alone",
-            needed=f"pCPUs {format_cpulist(pcpus)}",
-            available=f"pCPUs {format_cpulist(pcpus - owned) or 'none'}",
-            held_by=tuple((name, f"pCPUs {format_cpulist(_owned_by(case, name, owned))}") for name in holders),
-            hint=f"pin elsewhere, or stop {holders[0]}",
+            f"{who} is pinned to {pcpus_text(owned)}, dedicated to {names_text(holders)}",
+            needed=pcpus_text(pcpus),
+            available=pcpus_text(pcpus - owned),
+            held_by=tuple((name, pcpus_text(_owned_by(case, name, owned))) for name in holders),
+            hint=f"pin it to other pCPUs, or stop {names_text(holders)}",
         )
 
 
@@ -56,8 +57,8 @@ def _refuse_set(case: Case, wrong: frozenset[int], code: str, message: str) -> N
         case.notes.refuse(
             code,
             f"{message}: {format_cpulist(wrong)}",
-            needed=f"pCPUs {format_cpulist(wrong)} online",
-            available=f"pCPUs {format_cpulist(case.host.online)}",
+            needed=f"{pcpus_text(wrong)} online",
+            available=pcpus_text(case.host.online),
             hint="name online pCPUs; `qsup topology` shows them",
         )
 
@@ -67,11 +68,11 @@ def _check_floating(case: Case, pcpus: frozenset[int], who: str, prefix: str) ->
     if isolated and len(pcpus) > 1:
         case.notes.refuse(
             f"{prefix}-floats-on-isolated",
-            f"{who} may float over {format_cpulist(pcpus)}, of which {format_cpulist(isolated)} are isolated: the kernel "
-            "balances no load there, so the thread would stay on one of them",
+            f"{who} would float over {pcpus_text(pcpus)}, and the kernel balances no load over isolated ones "
+            f"({format_cpulist(isolated)}): it would stay on one of them",
             needed="a single pCPU, or pCPUs that are not isolated",
-            available=f"pCPUs {format_cpulist(pcpus - isolated) or 'none'} that are not isolated",
-            hint="pin to one isolated pCPU, or to several that are not isolated",
+            available=f"{pcpus_text((pcpus & case.host.online) - isolated)} of these",
+            hint="pin it to one isolated pCPU, or to several that are not isolated",
         )
 
 
@@ -88,7 +89,7 @@ def _warn_of_own_overlap(case: Case, pins: Sequence[frozenset[int]]) -> None:
     if twice:
         case.notes.warn(
             "plan.pin-overlaps-itself",
-            f"several vCPUs of this VM are pinned to pCPUs {format_cpulist(twice)}: they will wait for one another",
+            f"several vCPUs of this VM are pinned to {pcpus_text(twice)}: they will wait for one another",
             hint="give each vCPU a pCPU of its own",
             key="cpu.pin",
         )
@@ -100,7 +101,7 @@ def _warn_of_other_pins(case: Case, pins: Sequence[frozenset[int]]) -> None:
         names = sorted({name for pcpu in shared for name in case.others.pinned[pcpu]})
         case.notes.warn(
             "plan.pin-overlaps-vm",
-            f"pCPUs {format_cpulist(shared)} also carry pins of {', '.join(names)}: their vCPUs will wait for one another",
+            f"pins of this VM and of {names_text(names)} meet on {pcpus_text(shared)}: their vCPUs will wait for one another",
             hint="pin to pCPUs that no other VM is pinned to",
             key="cpu.pin",
         )
@@ -111,7 +112,7 @@ def _warn_of_housekeeping(case: Case, pins: Sequence[frozenset[int]]) -> None:
     if both:
         case.notes.warn(
             "plan.pin-on-housekeeping",
-            f"pCPUs {format_cpulist(both)} are housekeeping: the vCPUs there share them with QEMU's other threads",
+            f"pins of this VM lie on housekeeping ({pcpus_text(both)}): the vCPUs there share them with QEMU's other threads",
             hint="pin to pCPUs outside housekeeping, or set place.housekeeping",
             key="cpu.pin",
         )

@@ -72,7 +72,15 @@ def place(
     Raises:
         Refused: every constraint that fails (codes `plan.*`).
     """
-    case = Case(spec, facts, policy, ledger, record, machine_aliases, Notes())
+    notes = Notes()
+    plan = planned(Case(spec, facts, policy, ledger, record, machine_aliases, notes))
+    if plan is None:
+        raise Refused(tuple(notes.reasons))
+    return plan
+
+
+def planned(case: Case) -> VmPlan | None:
+    """The plan of the case; None with the reasons in its notes."""
     machine = plan_machine(case)
     overhead_bytes = overhead_bytes_of(case, machine.accel)
     seat = _seat(case, overhead_bytes)
@@ -86,7 +94,8 @@ def place(
     console = plan_console(case)
     uid = plan_uid(case)
     if case.notes.reasons or seat is None:
-        raise Refused(tuple(case.notes.reasons))
+        return None
+    spec, policy = case.spec, case.policy
     return VmPlan(
         name=spec.name,
         uuid=plan_uuid(case),

@@ -151,8 +151,13 @@ def _file_of(state_dir: str, name: str, file: str) -> str:
 
 
 def _write(path: str, value: object) -> None:
+    """Write what is not there already: a start writes what the last one wrote, and a disk takes its time to confirm."""
+    data = text_of(value).encode()
+    with suppress(OSError), open(path, "rb") as file:
+        if file.read(len(data) + 1) == data:
+            return
     _make_directory(os.path.dirname(path))
-    write_atomically(path, text_of(value).encode())
+    write_atomically(path, data)
 
 
 def _make_directory(path: str) -> None:

@@ -7,12 +7,12 @@ from attrs import frozen
 
 @frozen
 class Prepare:
-    """Plan and reserve; make the run directory and the log; grow the pools that are short."""
+    """Plan and reserve; make the run directory and the log."""
 
 
 @frozen
 class Launch:
-    """Make taps and sockets, spawn the stub, write the launch record, put it into its scope, mask it, release it."""
+    """Make taps and sockets, spawn the stub, grow the pools, write the launch record, join the scope, mask, release."""
 
 
 @frozen

@@ -79,12 +79,12 @@ def _take(services: Services, found: Found, record: LaunchRecord, nursery: trio.
     run.record = record
     run.started = record.stage == "running"
     run.process = found.process
-    run.gone = found.process is None or not found.process.is_alive()
+    run.gone = run.unseen = found.process is None or not found.process.is_alive()
     if run.gone or found.process is None:
         return vm
     run.adopted = True
     services.reservations.note_process(vm.name, found.process.pid)
-    follow(vm, nursery, greeted=record.stage != "spawned")
+    follow(services.events, vm, nursery, greeted=record.stage != "spawned")
     services.events.publish("vm.adopted", f"process {found.process.pid} is taken over", vm.name)
     return vm
 

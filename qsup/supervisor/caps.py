@@ -21,6 +21,7 @@ PROBE_TIMEOUT_S = 30.0
 # QEMU stays when its monitor's client goes. So a shell holds it that ends with the daemon: the shell's standard output is the
 # reading end of a pipe that only the daemon writes; its standard input is the monitor's socket, which it leaves to QEMU.
 PROBE_SCRIPT = 'exec 3<&0 <&-; "$@" <&3 3<&- & exec 3<&-; read -r _ <&1; { kill -KILL $!; wait $!; } 2>/dev/null'
+# thread-context, and JSON for -netdev: both came with 7.2 (QEMU wiki, ChangeLog/7.2).
 OLDEST_VERSION = (7, 2, 0)
 
 
@@ -70,14 +71,28 @@ async def probe_caps(binary: str) -> QemuCaps:
     words = ["sh", "-c", PROBE_SCRIPT, "qsup-probe", binary]
     words += ["-machine", "none", "-display", "none", "-nodefaults", "-no-user-config", "-S"]
     words += ["-chardev", "socket,id=qmp,fd=0", "-mon", "chardev=qmp,mode=control"]
+    caps: QemuCaps | None = None
     async with _probe(words) as (process, stream):
         try:
-            return await _ask(binary, stream)
+            caps = await _ask(stream)
         except (QmpLost, QmpRefused, trio.TooSlowError) as error:
             trouble = str(error) or "silence"
         await stream.aclose()
-    message = f"{binary} did not answer what it can do: {trouble}"
-    raise QemuFailed("supervisor.qemu-probe", message, "no answer", process.last_words)
+    # Raised only here: the nursery of the probe would wrap it into a group.
+    if caps is None:
+        message = f"{binary} did not say what it can do: {trouble}"
+        hint = f"run `{binary} --version` by hand and mend what it says, or reinstall qemu-system-x86"
+        raise QemuFailed("supervisor.qemu-probe", message, "no answer", process.last_words, hint)
+    if caps.version < OLDEST_VERSION:
+        raise _too_old(binary, caps.version)
+    return caps
+
+
+def _too_old(binary: str, version: tuple[int, int, int]) -> QemuFailed:
+    dotted, oldest = (".".join(map(str, numbers)) for numbers in (version, OLDEST_VERSION[:2]))
+    message = f"{binary} is QEMU {dotted}; {oldest} or later is needed"
+    hint = "install a newer qemu-system-x86, or name another binary under [daemon] qemu in the settings"
+    return QemuFailed("supervisor.qemu-too-old", message, "refused", "", hint)
 
 
 @asynccontextmanager
@@ -124,20 +139,11 @@ class _Shell:
         self.last_words = words.decode(errors="replace").strip()
 
 
-async def _ask(binary: str, stream: trio.SocketStream) -> QemuCaps:
+async def _ask(stream: trio.SocketStream) -> QemuCaps:
     with trio.fail_after(PROBE_TIMEOUT_S):
         async with open_session(stream, greeting_timeout_s=PROBE_TIMEOUT_S) as session:
             caps = await _caps_from(session)
             await verbs.quit_(session)
-    if caps.version < OLDEST_VERSION:
-        version = ".".join(map(str, caps.version))
-        raise QemuFailed(
-            "supervisor.qemu-too-old",
-            f"{binary} is QEMU {version}; 7.2 or later is needed",
-            "refused",
-            "",
-            "install a newer qemu-system-x86",
-        )
     return caps
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from qsup.process.handle import Ending
 from qsup.supervisor.vm_state import RunSide
 
-UNSEEN = Ending(None, None, False, "ended while no daemon watched; how is not known")
+UNSEEN = Ending(None, None, False, "ended; how is not known")
 
 FAILURES = frozenset({"vm.start-failed", "vm.died", "vm.died-unseen"})
 """The codes of ends that nobody asked for: they count for back-off and the start limit."""
@@ -23,8 +23,9 @@ def verdict_of(run: RunSide, ending: Ending, *, wanted_off: bool) -> tuple[str, 
         return "vm.guest-powered-off", "the guest powered itself off"
     if run.stop_stage != "none":
         return ("vm.stopped", "stopped") if wanted_off else ("vm.ended-to-restart", "QEMU was ended to start again")
-    if not ending.known:
-        return "vm.died-unseen", f"QEMU {ending.text}"
+    if run.unseen or not ending.known:
+        how = f": it {ending.text}" if ending.known else "; how is not known"
+        return "vm.died-unseen", f"QEMU ended while no daemon watched{how}"
     if not run.started:
         return "vm.start-failed", f"QEMU {ending.text} before the guest ran"
     return "vm.died", f"QEMU {ending.text} by itself"

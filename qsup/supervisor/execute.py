@@ -16,7 +16,7 @@ from qsup.supervisor.launching import follow, launch, note_stage
 from qsup.supervisor.placing import place_threads
 from qsup.supervisor.preparing import prepare
 from qsup.supervisor.releasing import release
-from qsup.supervisor.repinning import repin_shared
+from qsup.supervisor.repinning import repin
 from qsup.supervisor.services import Services
 from qsup.supervisor.vm_state import VmState
 
@@ -56,8 +56,8 @@ class Hands:
         await self._table[type(action)](vm)
 
     async def _prepare(self, vm: VmState) -> None:
-        await prepare(self._services, vm)
-        await repin_shared(self._services)
+        repins = await prepare(self._services, vm)
+        await repin(self._services, repins)
 
     async def _launch(self, vm: VmState) -> None:
         try:
@@ -71,7 +71,7 @@ class Hands:
     async def _handshake(self, vm: VmState) -> None:
         """The link greets by itself, however long it takes: only wait for what it or the process has to tell."""
         if vm.run.link is None:
-            follow(vm, self._nursery, greeted=False)
+            follow(self._services.events, vm, self._nursery, greeted=False)
         await vm.wait_bell()
 
     async def _place_threads(self, vm: VmState) -> None:
@@ -80,21 +80,22 @@ class Hands:
         await place_threads(self._services.events, vm)
         if vm.past.clock is not None and not vm.run.started:
             vm.past.clock.mark("pin")
-            # Written before it is true: a daemon that dies in between leaves a guest that the next one lets run.
-            await note_stage(vm, "running" if vm.power.wanted == "on" else "greeted")
-            vm.past.clock.mark("record")
+            if vm.power.wanted != "on":
+                await note_stage(vm, "greeted")
 
     async def _resume(self, vm: VmState) -> None:
         link = vm.run.require_link()
         session = link.require_control()
-        await note_stage(vm, "running")
         await verbs.cont(session, timeout_s=RESUME_TIMEOUT_S)
         await link.refresh_status(session)
         if not vm.run.started:
             self._note_started(vm)
+            vm.publish()
+            await note_stage(vm, "running")
 
     def _note_started(self, vm: VmState) -> None:
         vm.run.started = True
+        vm.run.require_link().settle()
         vm.past.trouble = None
         if vm.past.clock is None:
             return
@@ -147,7 +148,11 @@ class Hands:
 
     async def _release(self, vm: VmState) -> None:
         await release(self._services, vm)
-        await repin_shared(self._services)
+        await repin(self._services, await self._services.reservations.repins())
+        for other in self._services.fleet.values():
+            if other.past.refusal:
+                other.past.not_before_s = 0.0
+                other.ring()
 
     async def _accept_power_off(self, vm: VmState) -> None:
         vm.power.wanted = "off"

@@ -24,12 +24,17 @@ from qsup.process.kvm_access import grant_kvm
 from qsup.process.launch import Stub, spawn_stub
 from qsup.process.record import LaunchRecord, Stage, write_record
 from qsup.process.state_dir import write_guest_record
-from qsup.qmp.lifecycle_events import LifecycleEvent, Shutdown
+from qsup.qmp.lifecycle_events import LifecycleEvent, Reset, Shutdown
+from qsup.supervisor.contain import contain, note_trouble
+from qsup.supervisor.events import EventLog
+from qsup.supervisor.pool_growth import grow_pools
 from qsup.supervisor.preparing import argv_of, record_of
 from qsup.supervisor.qmp_link import QmpLink
 from qsup.supervisor.services import Services
 from qsup.supervisor.start_clock import StartClock
 from qsup.supervisor.vm_state import VmState
+
+LINK_RETRY_S = 1.0
 
 Queues = dict[str, Sequence[int]]
 
@@ -38,7 +43,7 @@ async def launch(services: Services, vm: VmState, nursery: trio.Nursery) -> None
     """Bring a prepared VM to launched: QEMU runs, its vCPUs are held, its link is being made.
 
     Raises:
-        KernelRefused: a tap, an image, a socket, the scope or the spawn was refused. Nothing runs then.
+        KernelRefused: a tap, an image, a socket, the pages, the scope or the spawn was refused. Nothing runs then.
         QemuFailed: the stub did not live to be released.
     """
     plan = vm.run.plan
@@ -59,6 +64,9 @@ async def launch(services: Services, vm: VmState, nursery: trio.Nursery) -> None
         bundle.close()
     clock.mark("stub")
     try:
+        # The stub takes its time to confine itself; the pages are added meanwhile.
+        await grow_pools(services.events, plan)
+        clock.mark("pages")
         record = await _register(services, vm, plan, argv, words, stub, caps.version)
         stub.set_mask(plan.emulator)
         process = stub.release()
@@ -69,7 +77,7 @@ async def launch(services: Services, vm: VmState, nursery: trio.Nursery) -> None
     vm.run.launched_spec = vm.config.spec
     services.reservations.note_process(vm.name, process.pid)
     clock.mark("spawn")
-    follow(vm, nursery, greeted=False)
+    follow(services.events, vm, nursery, greeted=False)
 
 
 class _Nics:
@@ -162,30 +170,42 @@ async def note_stage(vm: VmState, stage: Stage) -> None:
         await trio.to_thread.run_sync(write_record, record.plan.paths.launch_record, record)
 
 
-def follow(vm: VmState, nursery: trio.Nursery, *, greeted: bool) -> None:
+def follow(events: EventLog, vm: VmState, nursery: trio.Nursery, *, greeted: bool) -> None:
     """Begin to watch a QEMU: its monitor's link, and its end by its pidfd."""
     assert vm.run.plan is not None
     paths = vm.run.plan.paths
 
     def take(event: LifecycleEvent) -> None:
-        if isinstance(event, Shutdown):
+        if isinstance(event, Reset):
+            run.qemu_reason = None
+        elif isinstance(event, Shutdown) and run.qemu_reason is None:
+            # The first one tells why; qsup's own quit after a guest's power-off comes as a second one.
             run.qemu_reason = event.reason
 
     run = vm.run
     run.link = QmpLink(paths.qmp_socket, paths.telemetry_socket, changed=vm.ring, on_event=take, greeted=greeted)
     run.link_scope = trio.CancelScope()
-    nursery.start_soon(_follow, vm, name=f"follow {vm.name}")
+    nursery.start_soon(_follow, events, vm, name=f"follow {vm.name}")
 
 
-async def _follow(vm: VmState) -> None:
+async def _follow(events: EventLog, vm: VmState) -> None:
     run = vm.run
     assert run.process is not None
     assert run.link is not None
     assert run.link_scope is not None
     with run.link_scope:
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(run.link.run)
+            nursery.start_soon(_keep_link, events, vm, run.link)
             await run.process.wait_gone()
             run.gone = True
             nursery.cancel_scope.cancel()
     vm.ring()
+
+
+async def _keep_link(events: EventLog, vm: VmState, link: QmpLink) -> None:
+    """The link lives as long as the process, whatever QEMU says on it."""
+    while True:
+        error = await contain("following its monitor", link.run())
+        if error is not None:
+            note_trouble(events, vm, error)
+        await trio.sleep(LINK_RETRY_S)

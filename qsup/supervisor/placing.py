@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from qsup.cpuset import format_cpulist
+from qsup.errors import KernelRefused
 from qsup.host.affinity import set_affinity, threads_of
 from qsup.host.kernel_threads import kernel_threads_of
 from qsup.host.topology import online_pcpus
@@ -29,9 +32,15 @@ async def place_threads(events: EventLog, vm: VmState) -> None:
     if run.ids is None or any(row.verdict == "missing" for row in run.rows):
         run.ids = await _thread_ids(run.link.require_control(), run.plan)
     look_at_threads(vm)
+    known = run.seen_in_place
     moved = put_back(vm)
     if run.started:
-        _report_repairs(events, vm.name, moved)
+        _report_repairs(events, vm.name, [row for row in moved if not _is_newcomer(row, known)])
+
+
+def _is_newcomer(row: ThreadRow, known: frozenset[int]) -> bool:
+    """A thread that QEMU or the kernel made since the last look: it begins with its maker's mask, nobody moved it."""
+    return row.thread_class == "emulator" and bool(known) and row.tid not in known
 
 
 def put_back(vm: VmState) -> tuple[ThreadRow, ...]:
@@ -46,10 +55,18 @@ def put_back(vm: VmState) -> tuple[ThreadRow, ...]:
     moved = drifted(vm.run.rows)
     for row in moved:
         assert row.tid is not None
-        set_affinity(row.tid, row.pin)
+        _pin(row.tid, row.pin)
     if moved:
         look_at_threads(vm)
     return moved
+
+
+def _pin(tid: int, pin: frozenset[int]) -> None:
+    try:
+        set_affinity(tid, pin)
+    except KernelRefused as refusal:
+        if refusal.code != "host.thread-gone":  # QEMU's workers come and go
+            raise
 
 
 def look_at_threads(vm: VmState) -> None:
@@ -67,6 +84,8 @@ def look_at_threads(vm: VmState) -> None:
         seen += workers
         run.ids = ThreadIds(run.ids.vcpus, run.ids.iothreads, frozenset(thread.tid for thread in workers))
     run.rows = thread_rows(run.plan, run.ids, seen, online_pcpus())
+    in_place = {row.tid for row in run.rows if row.tid is not None and row.verdict == "ok"}
+    run.seen_in_place = (run.seen_in_place | in_place) & {thread.tid for thread in seen}
 
 
 async def _thread_ids(session: QmpSession, plan: VmPlan) -> ThreadIds:
@@ -78,7 +97,7 @@ async def _thread_ids(session: QmpSession, plan: VmPlan) -> ThreadIds:
     )
 
 
-def _report_repairs(events: EventLog, name: str, moved: tuple[ThreadRow, ...]) -> None:
+def _report_repairs(events: EventLog, name: str, moved: Sequence[ThreadRow]) -> None:
     for row in moved:
         was, pin = format_cpulist(row.affinity), format_cpulist(row.pin)
         events.publish(

@@ -1,4 +1,4 @@
-"""Prepare: plan and reserve, make the run directory and the log, grow the pools that are short. All or nothing."""
+"""Prepare: plan and reserve, make the run directory and the log. All or nothing."""
 
 from __future__ import annotations
 
@@ -18,37 +18,35 @@ from qsup.process.log_dir import open_log_dir
 from qsup.process.procfs import boot_id
 from qsup.process.record import LaunchRecord, write_record
 from qsup.process.run_dir import create_vm_dir
-from qsup.process.state_dir import ensure_uefi_vars, read_guest_record
-from qsup.supervisor.pool_growth import grow_pools
+from qsup.process.state_dir import ensure_uefi_vars
 from qsup.supervisor.releasing import take_away
 from qsup.supervisor.services import Services
 from qsup.supervisor.start_clock import StartClock
 from qsup.supervisor.vm_state import VmState
 
 
-async def prepare(services: Services, vm: VmState) -> None:
+async def prepare(services: Services, vm: VmState) -> tuple[VmPlan, ...]:
     """Bring the VM from absent to prepared.
+
+    Returns:
+        tuple of the plans of shared VMs that must change for it.
 
     Raises:
         Refused: it does not fit. QemuFailed: the binary is missing or too old. InvalidInput: the binary lacks what the file
-        asks. KernelRefused: a directory, a mount or the pages could not be had. Nothing of it is left then.
+        asks. KernelRefused: a directory or a mount could not be had. Nothing of it is left then.
     """
     spec = vm.config.spec
     assert spec is not None, "decide prepares only what has a valid spec"
     clock = vm.past.clock = StartClock()
     caps = await services.caps.caps_of(services.settings.qemu)
     clock.mark("caps")
-    record = await trio.to_thread.run_sync(read_guest_record, services.policy.state_dir, vm.name)
-    plan = await services.reservations.reserve(spec, record, caps.machine_aliases)
+    reservation = await services.reservations.reserve(spec, caps.machine_aliases)
+    plan, record = reservation.plan, reservation.record
     clock.mark("plan")
     try:
         argv_of(plan, caps)
-        await trio.to_thread.run_sync(create_vm_dir, plan.paths)
-        await trio.to_thread.run_sync(write_record, plan.paths.launch_record, record_of(vm, plan, caps.version))
-        await trio.to_thread.run_sync(_make_log_and_variables, plan)
+        await trio.to_thread.run_sync(_make_directories, plan, record_of(vm, plan, caps.version))
         clock.mark("directories")
-        await grow_pools(services.events, plan)
-        clock.mark("pages")
     except BaseException:
         with trio.CancelScope(shield=True):
             await take_away(services, plan)
@@ -60,6 +58,7 @@ async def prepare(services: Services, vm: VmState) -> None:
         services.events.publish(warning.code, warning.message, vm.name)
     vm.past.refusal = ()
     vm.run.plan = plan
+    return reservation.repins
 
 
 def argv_of(plan: VmPlan, caps: QemuCaps) -> Argv:
@@ -93,7 +92,9 @@ def record_of(vm: VmState, plan: VmPlan, qemu_version: tuple[int, int, int]) -> 
     )
 
 
-def _make_log_and_variables(plan: VmPlan) -> None:
+def _make_directories(plan: VmPlan, record: LaunchRecord) -> None:
+    create_vm_dir(plan.paths)
+    write_record(plan.paths.launch_record, record)
     open_log_dir(plan.paths.log_dir, plan.log_bytes)
     if plan.boot.uefi_vars is not None and plan.boot.uefi_vars_template is not None:
         ensure_uefi_vars(plan.boot.uefi_vars, plan.boot.uefi_vars_template)

@@ -119,7 +119,10 @@ def _threads_of(vm: VmState) -> tuple[ThreadView, ...]:
 
 
 def _pending_of(vm: VmState) -> tuple[Change, ...]:
-    """What the file says otherwise than the VM was launched with; a file that is invalid or gone changes nothing."""
+    """What the file says otherwise than the VM was launched with, and is not in force yet.
+
+    A file that is invalid or gone changes nothing; what only qsup looks at (effect "none") is in force at once.
+    """
     if vm.run.launched_spec is None or vm.config.spec is None:
         return ()
-    return changes_of(vm.run.launched_spec, vm.config.spec)
+    return tuple(change for change in changes_of(vm.run.launched_spec, vm.config.spec) if change.effect != "none")

@@ -20,6 +20,7 @@ CONNECT_TIMEOUT_S = 5.0
 PROBE_INTERVAL_S = 5.0
 PROBE_TIMEOUT_S = 5.0
 RECONNECT_DELAY_S = 0.5
+SETTLE_TIMEOUT_S = 5.0
 ADOPTED_GREETING_TIMEOUT_S = 10.0
 
 _QUIET = (KernelRefused, QmpLost, QmpRefused)
@@ -54,12 +55,19 @@ class QmpLink:
         self.silent_since_s: float | None = None
         self.panic: GuestPanicked | None = None
         self.io_error: BlockIoError | None = None
+        self._settled = trio.Event()
+        if greeted:
+            self._settled.set()
+
+    def settle(self) -> None:
+        """The start is over: from now on there is time for a second connection and for probes."""
+        self._settled.set()
 
     async def run(self) -> None:
         """Keep both connections up for ever; the owner cancels when the process is gone."""
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._keep_up, self._qmp_socket, self._serve_control)
-            nursery.start_soon(self._keep_up, self._telemetry_socket, self._serve_telemetry)
+            nursery.start_soon(self._keep_telemetry_up)
 
     async def _keep_up(self, path: str, serve: Serve) -> None:
         while True:
@@ -75,6 +83,11 @@ class QmpLink:
                 if not served:
                     self._note_silent(began_s)
             await trio.sleep(RECONNECT_DELAY_S)
+
+    async def _keep_telemetry_up(self) -> None:
+        with trio.move_on_after(SETTLE_TIMEOUT_S):
+            await self._settled.wait()
+        await self._keep_up(self._telemetry_socket, self._serve_telemetry)
 
     def _greeting_timeout_s(self) -> float | None:
         """Before its first greeting QEMU may be moving pages for any time; after it, silence means trouble."""

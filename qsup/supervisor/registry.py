@@ -13,6 +13,7 @@ import trio
 
 import qsup
 from qsup.errors import BadRequest
+from qsup.plan.ledger import Ledger
 from qsup.qmp import verbs
 from qsup.reconcile.phase import phase_of
 from qsup.supervisor.confdir import ConfigDirTrouble, ConfigFile, ConfigNews
@@ -151,6 +152,14 @@ class Supervisor:
             BadRequest: nothing runs, it has no serial console, or somebody is attached.
         """
         return await open_console(self._vm(name))
+
+    async def ledger(self) -> Ledger:
+        """What each VM holds of the host.
+
+        Raises:
+            KernelRefused: host.pages-unreadable.
+        """
+        return await self._services.reservations.current()
 
     def host(self) -> Mapping[str, object]:
         """The daemon itself."""

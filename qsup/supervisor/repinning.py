@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import trio
 from attrs import evolve
 
@@ -14,9 +16,9 @@ from qsup.supervisor.services import Services
 from qsup.supervisor.vm_state import VmState
 
 
-async def repin_shared(services: Services) -> None:
-    """Give every shared VM the pool as it is now: its plan, its launch record and, where it runs, its threads."""
-    for plan in await services.reservations.repins():
+async def repin(services: Services, plans: Iterable[VmPlan]) -> None:
+    """Give each shared VM its new plan: in the ledger, in its launch record and, where it runs, on its threads."""
+    for plan in plans:
         vm = services.fleet.get(plan.name)
         if vm is not None and vm.run.plan is not None:
             try:

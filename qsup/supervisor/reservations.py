@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 import trio
-from attrs import evolve
+from attrs import evolve, frozen
 
 from qsup.host.facts import read_host_facts
 from qsup.host.pages import pages_taken
@@ -16,7 +16,17 @@ from qsup.plan.place import place
 from qsup.plan.policy import HostPolicy
 from qsup.plan.repin import shared_repins
 from qsup.plan.vmplan import VmPlan
+from qsup.process.state_dir import read_guest_record
 from qsup.spec.vmspec import VmSpec
+
+
+@frozen
+class Reservation:
+    """A plan that is held, what was recorded of the guest before, and the plans of shared VMs that it changes."""
+
+    plan: VmPlan
+    record: GuestRecord | None
+    repins: tuple[VmPlan, ...]
 
 
 class Reservations:
@@ -28,20 +38,34 @@ class Reservations:
         self._pids: dict[str, int] = {}
         self.ledger = Ledger()
 
-    async def reserve(self, spec: VmSpec, record: GuestRecord | None, machine_aliases: Mapping[str, str]) -> VmPlan:
+    async def reserve(self, spec: VmSpec, machine_aliases: Mapping[str, str]) -> Reservation:
         """Plan the VM on the host as it is now and hold what the plan takes.
 
         Raises:
             Refused: it does not fit; nothing is held.
+            InvalidInput: what is recorded of the guest cannot be read.
         """
         async with self._lock:
             # What is taken is read before what is free: pages that are taken in between then count twice, never not at all.
             await self._refresh_taken()
-            facts = await facts_for(spec)
+            record, facts = await trio.to_thread.run_sync(self._look, spec)
             others = self.ledger.released(spec.name)
             plan = place(spec, facts, self._policy, others, record, machine_aliases)
             self.ledger = others.reserved(Holding(plan))
-            return plan
+            return Reservation(plan, record, shared_repins(facts, self._policy, self.ledger))
+
+    def _look(self, spec: VmSpec) -> tuple[GuestRecord | None, HostFacts]:
+        return read_guest_record(self._policy.state_dir, spec.name), read_facts_for(spec)
+
+    async def current(self) -> Ledger:
+        """What is held, with the pages that the processes have taken by now.
+
+        Raises:
+            KernelRefused: host.pages-unreadable.
+        """
+        async with self._lock:
+            await self._refresh_taken()
+            return self.ledger
 
     def hold(self, plan: VmPlan) -> None:
         """Hold what a recorded plan takes: for adopted VMs, and for plans that a re-pin changed."""
@@ -64,6 +88,8 @@ class Reservations:
             return shared_repins(facts, self._policy, self.ledger)
 
     async def _refresh_taken(self) -> None:
+        if not self._pids:
+            return
         taken = await trio.to_thread.run_sync(lambda: dict(self._taken_now(dict(self._pids))))
         for name, (huge, base) in taken.items():
             holding = self.ledger.holdings.get(name)
@@ -101,9 +127,14 @@ def _split(pages: Mapping[tuple[int, int], int]) -> tuple[dict[tuple[int, int], 
 
 
 async def facts_for(spec: VmSpec) -> HostFacts:
+    """The host as the plan of this VM needs it, read in a worker thread."""
+    return await trio.to_thread.run_sync(read_facts_for, spec)
+
+
+def read_facts_for(spec: VmSpec) -> HostFacts:
     """The host as the plan of this VM needs it: with its bridges, images and files."""
     boot = spec.boot
     files = [path for path in (boot.bios, boot.kernel, boot.initrd, boot.uefi_code, boot.uefi_vars) if path is not None]
     bridges = [nic.bridge for nic in spec.nics]
     images = [(disk.path, disk.format) for disk in spec.disks]
-    return await trio.to_thread.run_sync(lambda: read_host_facts(bridges=bridges, images=images, files=files))
+    return read_host_facts(bridges=bridges, images=images, files=files)

@@ -8,7 +8,7 @@ from collections.abc import Callable
 import trio
 from attrs import define, field
 
-from qsup.errors import Problem, QmpLost, QsupError, Reason
+from qsup.errors import Problem, QmpLost, QsupError, Reason, Refused
 from qsup.plan.vmplan import VmPlan
 from qsup.process.handle import Ending, QemuProcess
 from qsup.process.record import LaunchRecord
@@ -55,12 +55,14 @@ class RunSide:
     link_scope: trio.CancelScope | None = None
     ids: ThreadIds | None = None
     rows: tuple[ThreadRow, ...] = ()
+    seen_in_place: frozenset[int] = frozenset()
     adopted: bool = False
     launched_spec: VmSpec | None = None
     qemu_reason: str | None = None
     stop_stage: StopStage = "none"
     stop_since_s: float | None = None
     started: bool = False
+    unseen: bool = False
     silence_told: bool = False
 
     @property
@@ -110,11 +112,17 @@ class PastSide:
         self.given_up = ""
 
     def note_trouble(self, error: QsupError) -> bool:
-        """Keep what went wrong; False where it is the same as the last time."""
+        """Keep what went wrong; False where it is the same as the last time (a refusal: amounts may differ)."""
         known = self.trouble
         self.trouble = error
         self.trouble_count += 1
-        return known is None or (known.code, known.message) != (error.code, error.message)
+        return known is None or _sameness_of(known) != _sameness_of(error)
+
+
+def _sameness_of(error: QsupError) -> tuple[object, ...]:
+    if isinstance(error, Refused):
+        return tuple((reason.code, reason.host_node) for reason in error.reasons)
+    return error.code, error.message
 
 
 @define(eq=False)

@@ -1,22 +1,21 @@
 """One VM's task: observe → decide → execute, until nothing differs; then wait for a reason to look again.
 
 A reason is: the VM's bell (a QMP event, the pidfd, its file, a request), the moment that the decision named, or the tick.
-This is the one place where any exception of a VM is caught, so that it reaches no other VM.
 """
 
 from __future__ import annotations
 
 import time
-import traceback
 
 import trio
 from attrs import define
 
-from qsup.errors import KernelRefused, QsupError, Refused
+from qsup.errors import KernelRefused, Refused
 from qsup.reconcile.actions import Action, Decision, Nothing
 from qsup.reconcile.decide import decide
 from qsup.reconcile.phase import phase_of
 from qsup.supervisor.announcing import announce
+from qsup.supervisor.contain import contain, note_trouble
 from qsup.supervisor.execute import Execute
 from qsup.supervisor.observe import desired_of, observed_of
 from qsup.supervisor.services import Services
@@ -81,42 +80,21 @@ async def _wait(services: Services, vm: VmState, look_again_at_s: float | None) 
     with trio.move_on_at(until_s) as scope:
         await vm.wait_bell()
     if scope.cancelled_caught:
-        _look_after(services, vm)
+        await _look_after(services, vm)
 
 
-def _look_after(services: Services, vm: VmState) -> None:
-    try:
-        look_after(vm)
-    except (OSError, KernelRefused):
-        return  # the process may end while it is looked at, and its log be full: the next tick looks again
-    except Exception as error:
-        _note_trouble(services, vm, _bug("looking after it", error))
+async def _look_after(services: Services, vm: VmState) -> None:
+    error = await contain("looking after it", look_after(vm))
+    # Its process may end while it is looked at, and its log be full: the next tick looks again.
+    if error is not None and not isinstance(error, KernelRefused):
+        note_trouble(services.events, vm, error)
 
 
 async def _execute(services: Services, vm: VmState, action: Action, execute: Execute) -> None:
-    try:
-        await execute(action, vm)
-    except Refused as refused:
-        vm.past.refusal = refused.reasons
-        _note_trouble(services, vm, refused)
+    error = await contain(type(action).__name__, execute(action, vm))
+    if isinstance(error, Refused):
+        vm.past.refusal = error.reasons
         vm.past.not_before_s = trio.current_time() + REFUSED_RETRY_S
-    except QsupError as error:
-        _note_trouble(services, vm, error)
-    except Exception as error:
-        _note_trouble(services, vm, _bug(type(action).__name__, error))
+    if error is not None:
+        note_trouble(services.events, vm, error)
     vm.publish()
-
-
-def _bug(deed: str, error: Exception) -> QsupError:
-    fault = QsupError("supervisor.bug", f"{deed} failed: {error!r}")
-    fault.__cause__ = error
-    return fault
-
-
-def _note_trouble(services: Services, vm: VmState, error: QsupError) -> None:
-    """Say it once: the same trouble again and again is one event and a count."""
-    if vm.past.note_trouble(error):
-        fields = {"hint": error.hint} if error.hint else {}
-        if error.code == "supervisor.bug" and error.__cause__ is not None:
-            fields["traceback"] = "".join(traceback.format_exception(error.__cause__))
-        services.events.publish(error.code, error.message, vm.name, fields)

@@ -12,6 +12,7 @@ from attrs import evolve
 
 from qsup.api.registry import Verb
 from qsup.errors import BadRequest, QmpRefused
+from qsup.plan.ledger import Ledger
 from qsup.supervisor.view import CmdlineView, EventView, Outcome, VmView
 from tests.api.views import BARE_VM, CMDLINE, EVENT, FULL_VM, HOST, HOST_EVENT, REFUSED_VM
 
@@ -37,6 +38,7 @@ class MemoryRegistry:
         self.gate.set()
         self.cancelled_waits = 0
         self.backlog = 16
+        self.held = Ledger()
         self.guest_ends: list[trio.abc.Stream] = []
         self._followers: set[trio.MemorySendChannel[EventView]] = set()
         self._used = trio.lowlevel.ParkingLot()
@@ -131,6 +133,9 @@ class MemoryRegistry:
         self.guest_ends.append(guests)
         self._used.unpark_all()
         return ours
+
+    async def ledger(self) -> Ledger:
+        return self.held
 
     def host(self) -> Mapping[str, object]:
         return HOST

@@ -22,7 +22,7 @@ TIMEOUT_S = 60.0
 TUNSETIFF = 0x400454CA
 IFF_TAP, IFF_NO_PI, IFF_VNET_HDR, IFF_MULTI_QUEUE = 0x0002, 0x1000, 0x4000, 0x0100
 UNPRIVILEGED = (
-    *("unshare", "--net", "--mount", "--ipc", "--"),
+    *("unshare", "--net", "--mount", "--ipc", "--propagation", "unchanged", "--"),
     *("setpriv", "--reuid", "65534", "--regid", "65534", "--clear-groups"),
     *("--no-new-privs", "--bounding-set=-all", "--inh-caps=-all", "--"),
 )

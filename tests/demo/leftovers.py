@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-
 from attrs import frozen
 
 from tests.demo.offer import POOLS

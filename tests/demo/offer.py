@@ -15,7 +15,7 @@ from tests.demo.kvm_probe import Accelerator, accelerator
 from tests.demo.screen import say
 
 QEMU = "qemu-system-x86_64"
-MEMORY_MIB = 60000
+MEMORY_MIB = 256
 POOLS = Path("/sys/kernel/mm/hugepages/hugepages-2048kB")
 KERNEL_WORDS = "console=ttyS0 quiet panic=-1"
 TCG_WORDS = "mitigations=off nokaslr no_timer_check"  # they cost a guest under TCG much of its boot

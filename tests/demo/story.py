@@ -1,4 +1,4 @@
-"""The scenes of the demo, in their order. Each shows something and checks it: what does not hold ends the demo with status 1."""
+"""The scenes of the demo, in order. Each shows something and checks it: what does not hold ends the demo with status 1."""
 
 from __future__ import annotations
 

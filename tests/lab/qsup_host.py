@@ -13,6 +13,7 @@ from typing import Any
 from attrs import frozen
 
 from .lab import Done, Lab
+from .nested import INITRAMFS, KERNEL, KERNEL_WORDS
 
 VMS_DIR = "/etc/qsup/vms.d"
 ROM = "/srv/halt.rom"
@@ -189,15 +190,18 @@ class QsupHost:
         return vm["phase"] if vm is not None else None
 
 
-def halting(cpu: str = "vcpus = 1", memory: str = 'size = "64MiB"', more: str = "", grace_s: float = 1) -> str:
+def halting(cpu: str = "vcpus = 1", memory: str = 'size = "64MiB"', more: str = "", vm: str = "grace_period_s = 1") -> str:
     """Return the file of a VM whose guest halts at its first instruction: it costs nothing and obeys nothing."""
-    return (
-        f"[vm]\ngrace_period_s = {grace_s}\n[cpu]\n{cpu}\n[memory]\n{memory}\n[boot]\nbios = \"{ROM}\"\n{more}\n"
-    )
+    return f'[vm]\n{vm}\n[cpu]\n{cpu}\n[memory]\n{memory}\n[boot]\nbios = "{ROM}"\n{more}\n'
 
 
-def linux(words: str = "", cpu: str = "vcpus = 1", memory: str = 'size = "160MiB"', more: str = "") -> str:
+def linux(
+    words: str = "",
+    cpu: str = "vcpus = 1",
+    memory: str = 'size = "160MiB"',
+    more: str = "",
+    vm: str = "grace_period_s = 120",
+) -> str:
     """Return the file of a VM that runs Linux; `words` are those of guest-init.sh."""
-    cmdline = f"console=ttyS0 quiet mitigations=off nokaslr tsc=reliable no_timer_check panic=-1 {words}".strip()
-    boot = f'kernel = "/opt/guest/vmlinux"\ninitrd = "/opt/guest/initramfs"\ncmdline = "{cmdline}"'
-    return f"[vm]\ngrace_period_s = 120\n[cpu]\n{cpu}\n[memory]\n{memory}\n[boot]\n{boot}\n{more}\n"
+    boot = f'kernel = "{KERNEL}"\ninitrd = "{INITRAMFS}"\ncmdline = "{KERNEL_WORDS} {words}"'
+    return f"[vm]\n{vm}\n[cpu]\n{cpu}\n[memory]\n{memory}\n[boot]\n{boot}\n{more}\n"

@@ -65,7 +65,7 @@ def attached_without_daemon(daemon: Daemon, name: str) -> Iterator[Console]:
 
 
 def say(daemon: Daemon, name: str, data: bytes) -> None:
-    """Type to the guest and leave, once it has heard: what it would echo it has not to, so the log or the phase must tell."""
+    """Type to the guest and leave once it has heard: what QEMU has not handed to it is lost when the console is left."""
     with attached(daemon, name) as console:
-        console.send(b"." + data)
-        console.read_until(b".")
+        console.send(data)
+        console.read_until(data)

@@ -55,6 +55,7 @@ _HANDLER_OFFSET = 0x4000
 _HANDLER = bytes.fromhex("50b020e62058cf")  # push ax; end of interrupt; pop ax; iret
 _TICKS = (
     bytes.fromhex("fa31c08ed08ed8bc0070")  # cli; ss = ds = 0; sp = 0x7000
+    + bytes.fromhex("66b91b0000000f3280e4f70f30")  # IA32_APIC_BASE: no local APIC between PIC and processor
     + b"\xc7\x06\x80\x00" + _HANDLER_OFFSET.to_bytes(2, "little")  # the vector of interrupt 0x20
     + b"\xc7\x06\x82\x00\x00\xf0"
     + bytes.fromhex("b011e620b020e621b004e621b001e621b0fee621")  # the PIC: interrupt 0x20 on, the timer's alone
@@ -64,15 +65,14 @@ _SLEEP = bytes.fromhex("fbf4fa")  # sti; hlt; cli
 
 
 def _listen() -> bytes:
-    """One turn, at a tick: the power button powers off; from COM1 p panics, o powers off, all else is echoed."""
+    """One turn, at a tick: the power button powers off; what comes on COM1 is echoed; p panics, o powers off."""
     button = b"\xba" + _PMBASE.to_bytes(2, "little") + b"\xed\x80\xe4\x01\x80\xfc\x01"  # in ax, dx; and ah, 1; cmp ah, 1
     waiting = b"\xba\xfd\x03\xec\x24\x01\x3c\x01"  # LSR: data ready
     answer = b"".join(
         (
-            b"\xba\xf8\x03\xec",  # in al, dx
+            b"\xba\xf8\x03\xec\xee",  # in al, dx; out dx, al
             _skip_unless(b"\x3cp", _PANIC + _HALT),
             _skip_unless(b"\x3co", _POWER_OFF + _HALT),
-            b"\xba\xf8\x03\xee",  # out dx, al
         )
     )
     again = b"\xe9" + (-(len(waiting) + 2 + len(answer) + 3)).to_bytes(2, "little", signed=True)
@@ -84,7 +84,7 @@ _READY = b"".join(_out8(0x3F8, byte) for byte in b"ready\n")
 LISTENER = (_ACPI_ON + _TICKS + _READY + _loop(_listen())).ljust(_HANDLER_OFFSET, b"\xf4") + _HANDLER
 """Says "ready" on COM1, echoes what it gets, obeys the power button; p and o make it panic and power off. It sleeps else."""
 
-CHATTERER = bytes.fromhex("baf803b90300") + b"\xbb\xff\xff\xb0x\xee\x4b\x75\xfc\x49\x75\xf6" + _HALT
+CHATTERER = bytes.fromhex("baf803b90300") + b"\xbb\xff\xff\xb0x\xee\x4b\x75\xfc\x49\x75\xf4" + _HALT
 """Writes 192 KiB of x to COM1, then halts."""
 
 

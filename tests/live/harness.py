@@ -133,7 +133,9 @@ class Daemon:
 
     def view(self, name: str) -> dict[str, Any]:
         """`qsup status NAME --json`."""
-        view: dict[str, Any] = json.loads(self.cli("status", name, "--json").stdout)
+        done = self.cli("status", name, "--json", check=None)
+        assert done.returncode in (0, 3), f"{done.returncode}: {done.stderr}"  # 3: it does not run
+        view: dict[str, Any] = json.loads(done.stdout)
         return view
 
     def wait_phase(self, name: str, phase: str) -> dict[str, Any]:

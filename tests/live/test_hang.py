@@ -1,75 +1,103 @@
-"""A QEMU that says nothing: shown with its age, harmless to every other VM, healed by itself, and ended without its help."""
+"""A QEMU that says nothing: shown with its age, harmless to every other VM, healed by itself, and ended without its help.
+
+A silence takes its time to be noticed: so all that need one begin together, in one test.
+"""
 
 from __future__ import annotations
 
 import os
 import signal
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
+from pathlib import Path
 
 import pytest
 
-from tests.live.harness import Daemon, until
-from tests.live.views import View, order, view_of, wait_view
+from tests.live.evidence import leftovers
+from tests.live.harness import Daemon, running_daemon
+from tests.live.views import codes_of, order, view_of, wait_view
 
 pytestmark = [pytest.mark.live, pytest.mark.root]
 
 
-@contextmanager
-def frozen_vm(daemon: Daemon, name: str) -> Iterator[View]:
-    """A running VM whose QEMU is stopped (SIGSTOP) and has been found silent."""
-    daemon.drop(name, daemon.halting())
-    pid = daemon.wait_phase(name, "running")["pid"]
-    os.kill(pid, signal.SIGSTOP)
-    try:
-        yield wait_view(daemon, name, lambda view: view["phase"] == "unresponsive", "its silence is noticed")
-    finally:
+@pytest.fixture
+def crashed(tmp_path: Path) -> Iterator[Daemon]:
+    """A second daemon."""
+    with running_daemon(tmp_path) as running:
+        yield running
+    assert leftovers(running) == []
+
+
+@pytest.fixture
+def stopped() -> Iterator[list[int]]:
+    """Pids to stop; what of them is left at the end goes on."""
+    pids: list[int] = []
+    yield pids
+    for pid in pids:
         with suppress(ProcessLookupError):
             os.kill(pid, signal.SIGCONT)
 
 
-def test_silence_has_an_age_delays_nobody_and_heals_by_itself(daemon: Daemon) -> None:
+def freeze(daemon: Daemon, name: str, stopped: list[int]) -> int:
+    """Start a VM and stop its QEMU with SIGSTOP."""
+    daemon.drop(name, daemon.halting())
+    pid: int = daemon.wait_phase(name, "running")["pid"]
+    stopped.append(pid)
+    os.kill(pid, signal.SIGSTOP)
+    return pid
+
+
+def assert_served(daemon: Daemon) -> None:
+    """Other VMs start, stop and come while one of them is frozen."""
+    assert order(daemon, "stop", "other")["phase"] == "absent"
+    assert order(daemon, "start", "other")["phase"] == "running"
+    daemon.drop("newcomer", daemon.halting())
+    assert daemon.wait_phase("newcomer", "running")["pid"]
+
+
+def test_silence_delays_nobody_heals_by_itself_or_is_ended(daemon: Daemon, crashed: Daemon, stopped: list[int]) -> None:
     daemon.drop("other", daemon.halting())
     daemon.wait_phase("other", "running")
-    with frozen_vm(daemon, "frozen") as view:
-        assert view["silent_s"] > 0
-        assert (view["power"], view["qemu_status"]) == ("on", "running")
-        assert daemon.vms()["frozen"]["silent_s"] >= view["silent_s"], "it grows"
-        assert "silent for" in daemon.cli("status", "frozen").stdout
+    frozen, stuck = freeze(daemon, "frozen", stopped), freeze(daemon, "stuck", stopped)
+    unwatched = freeze(crashed, "unwatched", stopped)
+    crashed.kill()
+    crashed.start()
+    assert_served(daemon)
 
-        assert order(daemon, "stop", "other")["phase"] == "absent"
-        assert order(daemon, "start", "other")["phase"] == "running"
-        assert order(daemon, "start", "frozen")["message"] == "already unresponsive"
-        assert order(daemon, "pause", "frozen", check=1)["error"]["code"] == "supervisor.not-now"
-        daemon.drop("newcomer", daemon.halting())
-        daemon.wait_phase("newcomer", "running")
-        assert view_of(daemon, "frozen")["phase"] == "unresponsive"
+    silent = wait_view(daemon, "frozen", lambda view: view["phase"] == "unresponsive", "its silence is noticed")
+    assert silent["silent_s"] > 0
+    assert (silent["power"], silent["qemu_status"], silent["pid"]) == ("on", "running", frozen)
+    assert daemon.vms()["frozen"]["silent_s"] >= silent["silent_s"], "it grows"
+    assert "silent for" in daemon.cli("status", "frozen").stdout
+    assert "vm.unresponsive" in codes_of(daemon, "frozen")
+    assert order(daemon, "start", "frozen")["message"] == "already unresponsive"
+    assert order(daemon, "pause", "frozen", check=1)["error"]["code"] == "supervisor.not-now"
+    assert_served(daemon)
 
-        os.kill(view["pid"], signal.SIGCONT)
-        healed = wait_view(daemon, "frozen", lambda view: view["phase"] == "running", "it answers again")
-        assert (healed["pid"], healed["silent_s"]) == (view["pid"], None)
+    adopted = wait_view(crashed, "unwatched", lambda view: view["phase"] == "unresponsive", "a new daemon notices it too")
+    assert (adopted["adopted"], adopted["pid"]) == (True, unwatched)
+    wait_view(daemon, "stuck", lambda view: view["phase"] == "unresponsive", "the other one is as silent")
+    for owner, name in ((daemon, "stuck"), (crashed, "unwatched")):
+        assert order(owner, "stop", name, "--force", "--no-wait")["message"] == "accepted"
+
+    os.kill(frozen, signal.SIGCONT)
+    healed = wait_view(daemon, "frozen", lambda view: view["phase"] == "running", "it answers again")
+    assert (healed["pid"], healed["silent_s"]) == (frozen, None)
+    assert codes_of(daemon, "frozen")[-1] == "vm.responsive"
+
+    for owner, name, pid in ((daemon, "stuck", stuck), (crashed, "unwatched", unwatched)):
+        wait_view(owner, name, lambda view: view["phase"] == "absent", "it is ended without its monitor")
+        assert pid not in owner.qemu_pids()
+        assert view_of(owner, name)["last_ending_code"] == "vm.killed"
+        assert not (owner.run_dir / "vms" / name).exists()
 
 
-def test_a_frozen_qemu_is_ended_without_its_monitor(daemon: Daemon) -> None:
-    with frozen_vm(daemon, "stuck") as view:
-        assert order(daemon, "stop", "stuck", "--force")["phase"] == "absent"
-        assert not os.path.exists(f"/proc/{view['pid']}")
-        ended = view_of(daemon, "stuck")
-        assert ended["last_ending_code"] == "vm.killed"
-        assert not (daemon.run_dir / "vms" / "stuck").exists()
-
-
-def test_frozen_while_no_daemon_watched_it_is_found_so(daemon: Daemon) -> None:
-    daemon.drop("unwatched", daemon.halting())
-    pid = daemon.wait_phase("unwatched", "running")["pid"]
+def test_frozen_for_a_while_only_and_no_daemon_noticed(daemon: Daemon, stopped: list[int]) -> None:
+    pid = freeze(daemon, "brief", stopped)
     daemon.kill()
-    os.kill(pid, signal.SIGSTOP)
-    try:
-        daemon.start()
-        view = view_of(daemon, "unwatched")
-        assert (view["phase"], view["adopted"], view["pid"]) == ("unresponsive", True, pid)
-    finally:
-        os.kill(pid, signal.SIGCONT)
-    wait_view(daemon, "unwatched", lambda view: view["phase"] == "running", "it answers the new daemon")
-    until(lambda: view_of(daemon, "unwatched")["threads"], "its threads are looked at")
-    assert view_of(daemon, "unwatched")["pid"] == pid
+    daemon.start()
+    assert view_of(daemon, "brief")["phase"] != "running", "nobody has heard of it yet"
+    os.kill(pid, signal.SIGCONT)
+    view = wait_view(daemon, "brief", lambda view: view["phase"] == "running" and view["threads"], "it answers the new daemon")
+    assert (view["pid"], view["adopted"]) == (pid, True)
+    assert "vm.unresponsive" not in codes_of(daemon, "brief")

@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 from qsup.api.calls import Call, JsonReply
+from qsup.api.ledger_wire import ledger_json
 from qsup.api.wire import cmdline_json, vm_json, vms_json
 
 
 async def read_host(call: Call) -> JsonReply:
     """GET /v1/host."""
     return JsonReply(dict(call.registry.host()))
+
+
+async def read_ledger(call: Call) -> JsonReply:
+    """GET /v1/ledger."""
+    return JsonReply(ledger_json(await call.registry.ledger()))
 
 
 async def read_vms(call: Call) -> JsonReply:

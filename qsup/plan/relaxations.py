@@ -1,0 +1,200 @@
+"""Relaxations: what could be changed about a VM or its host so that it fits, each in degrees from the least change on.
+
+Strategy: a relaxation knows one thing that may give way, and offers steps of it, least first. A step turns a question to
+the planner into another question; whether the answer is better is for `suggest.py` to find out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any
+
+from attrs import evolve, frozen
+
+from qsup.bytesize import MIB, format_byte_size
+from qsup.cpuset import format_cpulist
+from qsup.plan.departure import facts_after
+from qsup.plan.guest_record import GuestRecord
+from qsup.plan.host_facts import HostFacts
+from qsup.plan.ledger import Ledger
+from qsup.plan.policy import HostPolicy
+from qsup.spec.vmspec import VmSpec
+
+_LEAST_PART = 4  # a VM of less than a quarter of its size is another VM
+_SIZE_STEPS = 32
+_PLACEMENTS = ("isolated", "dedicated", "shared")
+
+
+@frozen
+class Question:
+    """All that `place` is asked with."""
+
+    spec: VmSpec
+    facts: HostFacts
+    policy: HostPolicy
+    ledger: Ledger
+    record: GuestRecord | None
+    machine_aliases: Mapping[str, str]
+
+
+@frozen
+class Step:
+    """One degree of a change: how it reads, and what it makes of the question."""
+
+    text: str
+    change: Callable[[Question], Question]
+
+
+@frozen
+class Relaxation:
+    """One thing that may give way. `steps`: least first, never empty. `stops`: the VM that it stops, if it is that."""
+
+    steps: tuple[Step, ...]
+    stops: str | None = None
+
+
+def relaxations_of(question: Question) -> tuple[Relaxation, ...]:
+    """What may give way in the spec and in the settings, the gentlest first; without stopping anybody."""
+    offers = (
+        _settings(question),
+        _emulator(question),
+        _nics(question),
+        _host_nodes(question),
+        _guest_nodes(question),
+        _hugepages(question),
+        _placement(question),
+        _threads(question),
+        _memory_policy(question),
+        _size(question),
+        _vcpus(question),
+    )
+    found = (tuple(offer) for offer in offers)
+    return tuple(Relaxation(steps) for steps in found if steps)
+
+
+def departure_of(name: str) -> Relaxation:
+    """Another VM stops."""
+
+    def change(question: Question) -> Question:
+        holding = question.ledger.holdings[name]
+        facts = facts_after(question.facts, holding)
+        return evolve(question, facts=facts, ledger=question.ledger.released(name))
+
+    return Relaxation((Step(f"stop {name}", change),), stops=name)
+
+
+def _cpu(text: str, **changes: Any) -> Step:
+    return Step(text, lambda question: evolve(question, spec=evolve(question.spec, cpu=evolve(question.spec.cpu, **changes))))
+
+
+def _memory(text: str, **changes: Any) -> Step:
+    return Step(
+        text, lambda question: evolve(question, spec=evolve(question.spec, memory=evolve(question.spec.memory, **changes)))
+    )
+
+
+def _settings(question: Question) -> Iterator[Step]:
+    if question.spec.memory.hugepages_bytes and not question.policy.grow_hugepages and question.facts.may_grow_pools:
+        yield Step(
+            "set place.grow_hugepages = true in the settings",
+            lambda asked: evolve(asked, policy=evolve(asked.policy, grow_hugepages=True)),
+        )
+
+
+def _emulator(question: Question) -> Iterator[Step]:
+    if question.spec.cpu.emulator is not None:
+        yield _cpu("leave cpu.emulator out", emulator=None)
+
+
+def _nics(question: Question) -> Iterator[Step]:
+    """Names that somebody else has, and vhost where the host has none."""
+    nics = question.spec.nics
+    for key in ("mac", "tap", "vhost"):
+        if any(getattr(nic, key) for nic in nics):
+            freed = tuple(evolve(nic, **{key: None}) for nic in nics)
+            yield Step(f"leave nic.{key} out", lambda asked, freed=freed: evolve(asked, spec=evolve(asked.spec, nics=freed)))
+
+
+def _host_nodes(question: Question) -> Iterator[Step]:
+    """One more host node at a time, the nearest first; at last all."""
+    asked = question.spec.memory.host_nodes
+    if asked is None:
+        return
+    host = question.facts.index
+    nodes = [node.host_node for node in question.facts.nodes if node.memory_total_bytes]
+    near = sorted(set(nodes) - asked, key=lambda node: (min(host.distance(one, node) for one in asked), node))
+    for count in range(1, len(near)):
+        wider = asked | set(near[:count])
+        text = f'memory.host_nodes = "{format_cpulist(wider)}" instead of "{format_cpulist(asked)}"'
+        yield _memory(f"{text} ({len(wider)} nodes instead of {len(asked)})", host_nodes=wider)
+    yield _memory("leave memory.host_nodes out", host_nodes=None)
+
+
+def _guest_nodes(question: Question) -> Iterator[Step]:
+    nodes = question.spec.memory.nodes
+    if nodes is None:
+        return
+    if any(node.host_nodes for node in nodes):
+        yield _memory("leave host_nodes of the guest nodes out", nodes=tuple(evolve(node, host_nodes=None) for node in nodes))
+    yield _memory('memory.nodes = "auto" instead of guest nodes written out', nodes=None)
+
+
+def _hugepages(question: Question) -> Iterator[Step]:
+    asked = question.spec.memory.hugepages_bytes
+    if asked is None:
+        return
+    sizes = {pool.page_size_bytes for node in question.facts.nodes for pool in node.pools}
+    for size in sorted((size for size in sizes if size < asked), reverse=True):
+        text = f'memory.hugepages = "{format_byte_size(size)}" instead of "{format_byte_size(asked)}"'
+        yield _memory(text, hugepages_bytes=size)
+    yield _memory("leave memory.hugepages out (base pages)", hugepages_bytes=None)
+
+
+def _placement(question: Question) -> Iterator[Step]:
+    asked = question.spec.cpu.placement
+    softer = _PLACEMENTS[_PLACEMENTS.index(asked) + 1 :] if asked in _PLACEMENTS else _PLACEMENTS[1:]
+    for placement in softer:
+        yield _cpu(f'cpu.placement = "{placement}" instead of "{asked}"', placement=placement, pin=None)
+
+
+def _threads(question: Question) -> Iterator[Step]:
+    cpu = question.spec.cpu
+    if cpu.threads > 1 and cpu.placement in ("dedicated", "isolated") and question.spec.memory.nodes is None:
+        yield _cpu(f"cpu.threads = 1 instead of {cpu.threads}", threads=1, sockets=None, cores=None)
+
+
+def _memory_policy(question: Question) -> Iterator[Step]:
+    asked = question.spec.memory.policy
+    if asked != "preferred":
+        yield _memory(f'memory.policy = "preferred" instead of "{asked}"', policy="preferred")
+
+
+def _size(question: Question) -> Iterator[Step]:
+    memory = question.spec.memory
+    page = memory.hugepages_bytes or MIB
+    if memory.nodes is not None or memory.size_bytes % page:
+        return
+    unit = page
+    while unit * _SIZE_STEPS * 2 <= memory.size_bytes:
+        unit *= 2
+    smaller = range(memory.size_bytes // unit * unit, max(unit, memory.size_bytes // _LEAST_PART) - 1, -unit)
+    for size in smaller:
+        if size < memory.size_bytes:
+            text = f'memory.size = "{format_byte_size(size)}" instead of "{format_byte_size(memory.size_bytes)}"'
+            yield _memory(text, size_bytes=size)
+
+
+def _vcpus(question: Question) -> Iterator[Step]:
+    cpu = question.spec.cpu
+    if question.spec.memory.nodes is not None or cpu.placement in ("pinned", "shared") or cpu.threads < 1:
+        return
+    least = max(cpu.threads, cpu.vcpus // _LEAST_PART)
+    for count in range(cpu.vcpus - cpu.threads, least - 1, -cpu.threads):
+        yield _cpu(f"cpu.vcpus = {count} instead of {cpu.vcpus}", vcpus=count, sockets=None, cores=None)
+
+
+def applied(question: Question, steps: Iterable[Step]) -> Question:
+    """The question after these changes, made one after another."""
+    for step in steps:
+        question = step.change(question)
+    return question

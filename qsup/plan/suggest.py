@@ -1,0 +1,203 @@
+"""Suggestions: the smallest sets of changes with which a refused VM would fit, each verified by planning again.
+
+Strategy: every single relaxation at its utmost; then pairs of those that did not do by themselves; where neither helps, all
+together, from which one after another is taken back. Of each set that fits, every relaxation is then lessened as far as the
+VM still fits. A set is only shown when it was planned and fitted exactly as shown; the number of plannings is bounded, so on
+a crowded host a suggestion may be missed, but none is wrong.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import combinations
+from types import MappingProxyType
+
+from attrs import frozen
+
+from qsup.errors import Reason, Refused
+from qsup.plan.case import Case, Notes
+from qsup.plan.guest_record import GuestRecord
+from qsup.plan.host_facts import HostFacts
+from qsup.plan.ledger import Holding, Ledger
+from qsup.plan.ledger_index import exclusive_pcpus
+from qsup.plan.place import place, planned
+from qsup.plan.policy import HostPolicy
+from qsup.plan.relaxations import Question, Relaxation, applied, departure_of, relaxations_of
+from qsup.plan.vmplan import VmPlan
+from qsup.spec.vmspec import VmSpec
+
+_MOST_SUGGESTIONS = 6
+_MOST_DEPARTURES = 12
+_MOST_PLANNINGS = 160
+_NO_ALIASES: Mapping[str, str] = MappingProxyType({})
+
+Degrees = tuple[tuple[int, int], ...]
+
+
+@frozen
+class Suggestion:
+    """Changes that together make the VM fit; `question` is what to ask then, `plan` the answer. None of them can be left out."""
+
+    changes: tuple[str, ...]
+    stops: tuple[str, ...]
+    question: Question
+    plan: VmPlan
+
+    @property
+    def text(self) -> str:
+        """The changes in one line."""
+        return ", and ".join(self.changes)
+
+
+def suggestions(
+    spec: VmSpec,
+    facts: HostFacts,
+    policy: HostPolicy,
+    ledger: Ledger,
+    record: GuestRecord | None = None,
+    machine_aliases: Mapping[str, str] = _NO_ALIASES,
+) -> tuple[Suggestion, ...]:
+    """What would make the VM fit: fewest changes first, in each number the gentlest; empty where it fits, or nothing was found."""
+    question = Question(spec, facts, policy, ledger.released(spec.name), record, machine_aliases)
+    try:
+        _answer(question)
+    except Refused as refused:
+        return _Search(question, refused.reasons).found()
+    return ()
+
+
+def with_suggestions(
+    refused: Refused,
+    spec: VmSpec,
+    facts: HostFacts,
+    policy: HostPolicy,
+    ledger: Ledger,
+    record: GuestRecord | None = None,
+    machine_aliases: Mapping[str, str] = _NO_ALIASES,
+) -> Refused:
+    """The same refusal with its suggestions."""
+    question = Question(spec, facts, policy, ledger.released(spec.name), record, machine_aliases)
+    return Refused(refused.reasons, tuple(found.text for found in _Search(question, refused.reasons).found()))
+
+
+def _answer(question: Question) -> VmPlan:
+    return place(
+        question.spec, question.facts, question.policy, question.ledger, question.record, question.machine_aliases
+    )
+
+
+class _Search:
+    """One search. A choice is a tuple of (relaxation, degree), both counted from 0, ascending by relaxation."""
+
+    def __init__(self, question: Question, reasons: tuple[Reason, ...]) -> None:
+        self._question = question
+        own = relaxations_of(question)
+        self._offers: tuple[Relaxation, ...] = (*own, *map(departure_of, _holders(question, reasons)))
+        self._departures = range(len(own), len(self._offers))
+        self._answers: dict[Degrees, VmPlan | None] = {}
+        self._left = _MOST_PLANNINGS
+
+    def found(self) -> tuple[Suggestion, ...]:
+        sets = list(self._sets())
+        singles = [choice for choice in sets if len(choice) == 1]
+        stops = [choice for choice in singles if choice[0][0] in self._departures]
+        gentle = [choice for choice in sets if choice not in stops[2:]]
+        texts: dict[str, Suggestion] = {}
+        for suggestion in map(self._suggestion, sorted(gentle, key=lambda choice: (len(choice), choice))):
+            texts.setdefault(suggestion.text, suggestion)
+        return tuple(texts.values())[:_MOST_SUGGESTIONS]
+
+    def _sets(self) -> Iterator[Degrees]:
+        helping = [number for number in range(len(self._offers)) if self._utmost((number,))]
+        yield from filter(None, (self._lessened(self._choice((number,))) for number in helping))
+        others = [number for number in range(len(self._offers)) if number not in helping]
+        pairs = [pair for pair in combinations(others, 2) if self._utmost(pair)]
+        yield from filter(None, map(self._lessened, map(self._choice, pairs)))
+        if not helping and not pairs:
+            yield from self._taken_back(self._departures)
+            yield from self._taken_back(range(len(self._offers)))
+
+    def _taken_back(self, numbers: Iterable[int]) -> Iterator[Degrees]:
+        """All of these relaxations, less every one without which the VM fits as well; the harshest go first."""
+        kept = tuple(numbers)
+        if not self._utmost(kept):
+            return
+        for number in sorted(kept, reverse=True):
+            fewer = tuple(one for one in kept if one != number)
+            if fewer and self._utmost(fewer):
+                kept = fewer
+        lessened = self._lessened(self._choice(kept))
+        if lessened is not None:
+            yield lessened
+
+    def _choice(self, numbers: Iterable[int]) -> Degrees:
+        return tuple((number, len(self._offers[number].steps) - 1) for number in numbers)
+
+    def _utmost(self, numbers: Iterable[int]) -> bool:
+        return self._fits(self._choice(numbers))
+
+    def _lessened(self, choice: Degrees) -> Degrees | None:
+        """Each degree as small as the VM still fits with the others as they are (by halving, so perhaps not the very smallest)."""
+        for position, (number, degree) in enumerate(choice):
+            least, most = 0, degree
+            while least < most:
+                middle = (least + most) // 2
+                if self._fits(_with_degree(choice, position, number, middle)):
+                    most = middle
+                else:
+                    least = middle + 1
+            choice = _with_degree(choice, position, number, most)
+        return choice if self._fits(choice) else None
+
+    def _fits(self, choice: Degrees) -> bool:
+        if choice not in self._answers:
+            if self._left <= 0:
+                return False
+            self._left -= 1
+            self._answers[choice] = _plan_or_none(self._asked(choice))
+        return self._answers[choice] is not None
+
+    def _asked(self, choice: Degrees) -> Question:
+        return applied(self._question, (self._offers[number].steps[degree] for number, degree in choice))
+
+    def _suggestion(self, choice: Degrees) -> Suggestion:
+        plan = self._answers[choice]
+        assert plan is not None, "only choices that fitted are shown"
+        return Suggestion(
+            changes=tuple(self._offers[number].steps[degree].text for number, degree in choice),
+            stops=tuple(name for number, _ in choice if (name := self._offers[number].stops) is not None),
+            question=self._asked(choice),
+            plan=plan,
+        )
+
+
+def _with_degree(choice: Degrees, position: int, number: int, degree: int) -> Degrees:
+    return (*choice[:position], (number, degree), *choice[position + 1 :])
+
+
+def _plan_or_none(question: Question) -> VmPlan | None:
+    notes = Notes(brief=True)
+    return planned(
+        Case(
+            question.spec,
+            question.facts,
+            question.policy,
+            question.ledger,
+            question.record,
+            question.machine_aliases,
+            notes,
+        )
+    )
+
+
+def _holders(question: Question, reasons: tuple[Reason, ...]) -> tuple[str, ...]:
+    """The VMs whose end may help: those that the reasons name, else all; the largest, in ascending order of size."""
+    holdings = question.ledger.holdings
+    named = {name for reason in reasons for name, _ in reason.held_by if name in holdings}
+    largest = sorted(named or holdings, key=lambda name: (_weight(holdings[name]), name))
+    return tuple(largest[-_MOST_DEPARTURES:])
+
+
+def _weight(holding: Holding) -> tuple[int, int, int]:
+    plan = holding.plan
+    return (len(exclusive_pcpus(plan)), plan.memory_bytes, len(plan.vcpus))

@@ -1,0 +1,155 @@
+"""Suggestions: what would make a refused VM fit, verified, minimal, bounded."""
+
+from __future__ import annotations
+
+from hypothesis import given, settings
+
+from qsup.bytesize import GIB, MIB
+from qsup.errors import Refused
+from qsup.plan.host_facts import HostFacts
+from qsup.plan.ledger import Holding, Ledger
+from qsup.plan.place import place
+from qsup.plan.policy import HostPolicy
+from qsup.plan.suggest import Suggestion, suggestions, with_suggestions
+from qsup.spec.cpu import CpuSpec
+from qsup.spec.memory import GuestNodeSpec, MemorySpec
+from qsup.spec.vmspec import VmSpec
+from tests.plan.asking import ALIASES, POLICY, ask, dedicated, started, vm
+from tests.plan.checker import faults_of
+from tests.plan.hosts import HUGE_1G, HUGE_2M, build_host, no_smt, two_sockets, with_memory_free, with_pages
+from tests.plan.strategies import batches, hosts, policies
+
+
+def texts(spec: VmSpec, facts: HostFacts, ledger: Ledger | None = None, policy: HostPolicy = POLICY) -> list[str]:
+    return [found.text for found in suggestions(spec, facts, policy, ledger or Ledger(), None, ALIASES)]
+
+
+def test_nothing_is_suggested_for_what_fits() -> None:
+    assert texts(dedicated("db", 2), no_smt()) == []
+
+
+def test_stopping_the_vm_that_holds_the_pcpus() -> None:
+    ledger, _ = started([dedicated("web3", 4), dedicated("web1", 3)], no_smt())
+    found = texts(dedicated("db", 4), no_smt(), ledger)
+    assert "stop web3" in found
+    assert 'cpu.placement = "shared" instead of "dedicated"' not in found, "seven pCPUs are owned: the pool is empty"
+    assert "stop web1" not in found
+
+
+def test_a_softer_placement() -> None:
+    spec = vm("rt", cpu=CpuSpec(vcpus=10, placement="isolated"))
+    facts = build_host(cores_per_node=8, threads=2)
+    assert texts(spec, facts) == [
+        'cpu.placement = "dedicated" instead of "isolated"',
+        "cpu.vcpus = 7 instead of 10",
+    ]
+
+
+def test_smaller_pages_and_less_memory() -> None:
+    facts = with_memory_free(with_pages(no_smt(), HUGE_1G, {0: 4}), {0: GIB})
+    spec = vm(memory=MemorySpec(size_bytes=8 * GIB, hugepages_bytes=HUGE_1G))
+    assert texts(spec, facts) == [
+        'memory.hugepages = "2MiB" instead of "1GiB"',
+        'memory.size = "4GiB" instead of "8GiB"',
+    ]
+
+
+def test_one_more_host_node() -> None:
+    facts = with_memory_free(two_sockets(), {0: 9 * GIB, 1: 9 * GIB})
+    spec = dedicated("db", 4, memory=MemorySpec(size_bytes=12 * GIB, host_nodes=frozenset({0})))
+    found = texts(spec, facts)
+    assert found[0] == "leave memory.host_nodes out"
+    assert any(text.startswith('memory.size = "') for text in found)
+
+
+def test_one_node_of_four_more() -> None:
+    facts = build_host(nodes=4, memory_bytes=9 * GIB, distances={(0, 2): 12, (2, 0): 12})
+    spec = dedicated("db", 2, memory=MemorySpec(size_bytes=12 * GIB, host_nodes=frozenset({0})))
+    assert texts(spec, facts)[0] == 'memory.host_nodes = "0,2" instead of "0" (2 nodes instead of 1)'
+
+
+def test_two_changes_where_one_is_not_enough() -> None:
+    ledger, _ = started([dedicated("one", 3), dedicated("two", 4)], no_smt())
+    found = suggestions(dedicated("db", 7), no_smt(), POLICY, ledger, None, ALIASES)
+    assert ("stop one", "stop two") in [one.changes for one in found]
+    assert all(len(one.changes) == 2 for one in found)
+
+
+def test_many_stops_where_nothing_smaller_helps() -> None:
+    facts = build_host(cores_per_node=9)
+    ledger, _ = started([dedicated(f"vm{number}", 2) for number in range(4)], facts)
+    pinned = CpuSpec(vcpus=8, placement="pinned", pin=tuple(frozenset({pcpu}) for pcpu in range(1, 9)))
+    found = suggestions(vm("rt", cpu=pinned), facts, POLICY, ledger, None, ALIASES)
+    assert [one.changes for one in found] == [("stop vm0", "stop vm1", "stop vm2", "stop vm3")]
+    assert found[0].stops == ("vm0", "vm1", "vm2", "vm3")
+
+
+def test_pages_that_a_stopped_vm_has_taken_count_as_free() -> None:
+    facts = with_memory_free(with_pages(no_smt(), HUGE_2M, {0: 1024}), {0: 2 * GIB})
+    spec = vm("one", memory=MemorySpec(size_bytes=2 * GIB, hugepages_bytes=HUGE_2M))
+    plan = ask(spec, facts, policy=HostPolicy(grow_hugepages=False))
+    taken = Ledger().reserved(Holding(plan, {(0, HUGE_2M): 1024}, {0: 100 * MIB}))
+    running = with_pages(facts, HUGE_2M, {0: 0})
+    late = vm("late", memory=MemorySpec(size_bytes=2 * GIB, hugepages_bytes=HUGE_2M))
+    assert "stop one" in texts(late, running, taken, HostPolicy(grow_hugepages=False))
+
+
+def test_growth_may_be_allowed() -> None:
+    spec = vm(memory=MemorySpec(size_bytes=2 * GIB, hugepages_bytes=HUGE_2M))
+    facts = with_pages(no_smt(), HUGE_2M, {0: 10})
+    assert texts(spec, facts, policy=HostPolicy(grow_hugepages=False))[0] == "set place.grow_hugepages = true in the settings"
+
+
+def test_guest_nodes_may_be_left_to_the_planner() -> None:
+    nodes = tuple(GuestNodeSpec(frozenset({number}), 4 * GIB, frozenset({0})) for number in (0, 1))
+    facts = with_memory_free(two_sockets(), {0: 5 * GIB})
+    spec = dedicated("db", 2, memory=MemorySpec(size_bytes=8 * GIB, nodes=nodes))
+    assert texts(spec, facts)[0] == "leave host_nodes of the guest nodes out"
+
+
+def test_a_refusal_carries_its_suggestions() -> None:
+    ledger, _ = started([dedicated("web3", 4)], no_smt())
+    spec = dedicated("db", 4)
+    try:
+        place(spec, no_smt(), POLICY, ledger, None, ALIASES)
+    except Refused as refused:
+        explained = with_suggestions(refused, spec, no_smt(), POLICY, ledger, None, ALIASES)
+        assert explained.reasons == refused.reasons
+        assert explained.suggestions == (
+            'cpu.placement = "shared" instead of "dedicated"',
+            "cpu.vcpus = 3 instead of 4",
+            "stop web3",
+        )
+
+
+def _still_refused(spec: VmSpec, facts: HostFacts, policy: HostPolicy, ledger: Ledger) -> bool:
+    try:
+        place(spec, facts, policy, ledger, None, ALIASES)
+    except Refused:
+        return True
+    return False
+
+
+def _check(found: Suggestion, facts: HostFacts, ledger: Ledger) -> None:
+    question = found.question
+    left = {name: holding for name, holding in ledger.holdings.items() if name not in found.stops}
+    assert question.ledger.holdings.keys() == left.keys()
+    plan = place(question.spec, question.facts, question.policy, question.ledger, None, ALIASES)
+    assert plan == found.plan
+    running = [holding.plan for holding in left.values()]
+    owned = [fault for fault in faults_of(facts, question.policy, [*running, plan]) if "floats" not in fault]
+    assert owned == [], "what floats follows only after the start"
+
+
+@settings(max_examples=60, deadline=None)
+@given(hosts(), policies(), batches())
+def test_every_suggestion_fits(facts: HostFacts, policy: HostPolicy, batch: list[VmSpec]) -> None:
+    ledger, refused = started(batch, facts, policy=policy)
+    for spec in batch:
+        if spec.name not in refused or not _still_refused(spec, facts, policy, ledger):
+            continue
+        found = suggestions(spec, facts, policy, ledger, None, ALIASES)
+        assert len({one.text for one in found}) == len(found) <= 6
+        for one in found:
+            assert len(set(one.changes)) == len(one.changes) > 0
+            _check(one, facts, ledger)
