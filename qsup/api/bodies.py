@@ -43,6 +43,11 @@ class WaitBody:
 
 
 @frozen
+class NoBody:
+    """POST …/repair-memory: nothing to say."""
+
+
+@frozen
 class QmpBody:
     """POST …/qmp."""
 

@@ -32,6 +32,21 @@ class JsonReply:
 
 
 @frozen
+class TextReply:
+    """A whole reply that is not JSON."""
+
+    text: bytes
+    content_type: str
+
+
+@frozen
+class ReportsReply:
+    """Server-sent reports on who waits, of one VM or of all, from now on."""
+
+    vm: str | None
+
+
+@frozen
 class EventsReply:
     """Server-sent events after `after_seq` (None: only what happens from now on), of one VM or of all."""
 
@@ -47,5 +62,5 @@ class UpgradeReply:
     stream: trio.abc.Stream
 
 
-Reply = JsonReply | EventsReply | UpgradeReply
+Reply = JsonReply | TextReply | ReportsReply | EventsReply | UpgradeReply
 Handler = Callable[[Call], Awaitable[Reply]]

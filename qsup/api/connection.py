@@ -105,8 +105,12 @@ class HttpConnection:
         await trio.sleep_forever()
 
     async def send_json(self, status: int, body: bytes, *, close: bool = False) -> None:
+        """A whole reply in JSON."""
+        await self.send_body(status, body, "application/json", close=close)
+
+    async def send_body(self, status: int, body: bytes, content_type: str, *, close: bool = False) -> None:
         """A whole reply. With `close` the client is told that the connection ends."""
-        headers = [*_SERVER_HEADERS, ("Content-Type", "application/json"), ("Content-Length", str(len(body)))]
+        headers = [*_SERVER_HEADERS, ("Content-Type", content_type), ("Content-Length", str(len(body)))]
         if close:
             headers.append(("Connection", "close"))
         response = h11.Response(status_code=status, headers=headers)

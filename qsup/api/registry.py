@@ -9,7 +9,12 @@ from typing import Literal, Protocol
 import trio
 
 from qsup.plan.ledger import Ledger
+from qsup.supervisor.metric import Family
 from qsup.supervisor.view import CmdlineView, EventView, Outcome, VmView
+from qsup.supervisor.wait_watch import WaitReport
+from qsup.truth.page_moves import MemoryMended
+from qsup.truth.verified import VmVerified
+from qsup.truth.wait_history import WaitMinute
 
 Verb = Literal["start", "stop", "restart", "reset", "pause", "resume"]
 
@@ -86,6 +91,38 @@ class Registry(Protocol):
         Raises:
             KernelRefused: host.pages-unreadable.
         """
+        ...
+
+    async def verify(self, name: str) -> VmVerified:
+        """The truth table of one VM, gathered now; its pages are counted anew."""
+        ...
+
+    async def verify_all(self) -> Sequence[VmVerified]:
+        """The truth tables of all VMs, ascending by name; pages as they were counted last."""
+        ...
+
+    async def repair_memory(self, name: str) -> MemoryMended:
+        """Move a VM's misplaced pages to the planned nodes; cancelling stops it between two batches.
+
+        Raises:
+            BadRequest: it does not run, or its memory is being moved already. KernelRefused: the kernel does not let it.
+        """
+        ...
+
+    def wait(self) -> WaitReport | None:
+        """Who waited for a pCPU in the last span, and for whom; None before the second sample."""
+        ...
+
+    def wait_history(self, name: str) -> tuple[WaitMinute, ...]:
+        """The last hour of one VM's waiting, oldest minute first."""
+        ...
+
+    def follow_wait(self) -> AbstractAsyncContextManager[trio.MemoryReceiveChannel[WaitReport]]:
+        """Every report from now on, one a second as long as anybody follows. A channel that ends by itself means "lagged"."""
+        ...
+
+    def metrics(self) -> Sequence[Family]:
+        """Everything that is counted, each family once; what a VM does not tell just now is as old as it says."""
         ...
 
     def host(self) -> Mapping[str, object]:

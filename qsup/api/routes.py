@@ -11,8 +11,11 @@ from qsup.api.calls import Handler
 from qsup.api.handlers.console import open_console
 from qsup.api.handlers.events import follow_events, list_events
 from qsup.api.handlers.lifecycle import pause, reset, restart, resume, start, stop
+from qsup.api.handlers.metrics import read_metrics
 from qsup.api.handlers.monitor import hmp, qmp
 from qsup.api.handlers.reading import read_cmdline, read_host, read_ledger, read_vm, read_vms
+from qsup.api.handlers.verifying import read_all_verified, read_verified, repair_memory
+from qsup.api.handlers.waiting import follow_wait, read_wait
 from qsup.errors import BadRequest
 
 
@@ -27,6 +30,7 @@ class Route:
 
 
 _EVENT_QUERY = frozenset({"after", "vm"})
+_WAIT_QUERY = frozenset({"vm"})
 
 ROUTES: tuple[Route, ...] = (
     Route("GET", "/v1/host", read_host),
@@ -34,6 +38,9 @@ ROUTES: tuple[Route, ...] = (
     Route("GET", "/v1/vms", read_vms),
     Route("GET", "/v1/vms/{name}", read_vm),
     Route("GET", "/v1/vms/{name}/cmdline", read_cmdline),
+    Route("GET", "/v1/vms/{name}/verify", read_verified),
+    Route("GET", "/v1/verify", read_all_verified),
+    Route("POST", "/v1/vms/{name}/repair-memory", repair_memory),
     Route("POST", "/v1/vms/{name}/start", start),
     Route("POST", "/v1/vms/{name}/stop", stop),
     Route("POST", "/v1/vms/{name}/restart", restart),
@@ -45,6 +52,9 @@ ROUTES: tuple[Route, ...] = (
     Route("GET", "/v1/vms/{name}/console", open_console),
     Route("GET", "/v1/events", list_events, _EVENT_QUERY),
     Route("GET", "/v1/events/stream", follow_events, _EVENT_QUERY),
+    Route("GET", "/v1/wait", read_wait, _WAIT_QUERY),
+    Route("GET", "/v1/wait/stream", follow_wait, _WAIT_QUERY),
+    Route("GET", "/metrics", read_metrics),
 )
 
 

@@ -13,13 +13,14 @@ from typing import TypeVar
 
 import trio
 
-from qsup.api.calls import Call, EventsReply, JsonReply, Reply, UpgradeReply
+from qsup.api.calls import Call, EventsReply, JsonReply, Reply, ReportsReply, TextReply, UpgradeReply
 from qsup.api.connection import HttpConnection, Request
 from qsup.api.event_stream import send_events
 from qsup.api.limits import Limits
 from qsup.api.peers import Authorize, Peer, peer_of
 from qsup.api.registry import Registry
 from qsup.api.relay import relay
+from qsup.api.report_stream import send_reports
 from qsup.api.routes import route_of
 from qsup.api.wire import error_json, internal_error_json, to_bytes
 from qsup.errors import BadRequest, QsupError
@@ -105,6 +106,12 @@ class _Server:
         match reply:
             case JsonReply(value, status):
                 await http.send_json(status, to_bytes(value))
+                return http.next_cycle()
+            case TextReply(text, content_type):
+                await http.send_body(200, text, content_type)
+                return http.next_cycle()
+            case ReportsReply() as watching:
+                await _while_connected(http, lambda: send_reports(http, self._registry, watching))
                 return http.next_cycle()
             case EventsReply() as following:
                 await _while_connected(http, lambda: send_events(http, self._registry, following, self._limits.keep_alive_s))

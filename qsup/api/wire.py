@@ -23,6 +23,9 @@ from qsup.errors import (
     Refused,
 )
 from qsup.supervisor.view import CmdlineView, EventView, Outcome, VmView
+from qsup.supervisor.wait_watch import WaitReport
+from qsup.truth.wait import VmWait
+from qsup.truth.wait_history import WaitMinute
 
 Json = dict[str, object]
 
@@ -81,6 +84,36 @@ def events_json(events: Iterable[EventView], last_seq: int) -> Json:
     return {"events": [event_json(event) for event in events], "last_seq": last_seq}
 
 
+def wait_json(report: WaitReport | None, vm: str | None, history: Iterable[WaitMinute] | None) -> Json:
+    """Who waited in one span: of one VM or all; `history` only where it is given. Without a report all is null or empty."""
+    interval = report.interval if report is not None else None
+    value: Json = {
+        "at_s": round(report.at_s, 3) if report is not None else None,
+        "span_s": round(interval.span_s, 3) if interval is not None else None,
+        "blamed": interval.blamed if interval is not None else False,
+        "steal_share": _rounded(interval.steal_share) if interval is not None else None,
+        "vms": [_vm_wait_json(wait) for wait in (interval.vms if interval else ()) if vm in (None, wait.vm)],
+    }
+    if history is not None:
+        value["history"] = [_rounded(_object_of(minute)) for minute in history]
+    return value
+
+
+def _vm_wait_json(wait: VmWait) -> object:
+    plain = _object_of(wait)
+    del plain["classes"]
+    return _rounded(plain)
+
+
+def _rounded(value: object) -> object:
+    """Shares to five digits behind the point: the rest is noise, and most of the bytes."""
+    if isinstance(value, float):
+        return round(value, 5)
+    if isinstance(value, dict):
+        return {key: _rounded(item) for key, item in value.items()}
+    return [_rounded(item) for item in value] if isinstance(value, list | tuple) else value
+
+
 def cmdline_json(view: CmdlineView) -> Json:
     """A command line. `options` are objects with flag, value (or null) and why."""
     return {
@@ -135,11 +168,12 @@ _STATUS_OF_CODE: Mapping[str, int] = {
 
 
 def error_json(error: QsupError) -> tuple[int, Json]:
-    """The HTTP status and the error object: kind, code, message, hint, problems, reasons, and what its kind adds."""
+    """The HTTP status and the error object: kind, code, message, hint, problems, reasons, suggestions, and its kind's own."""
     kind, status, extras = _kind_of(error)
     body: Json = {"kind": kind, "code": error.code, "message": error.message, "hint": error.hint}
     body["problems"] = _converter.unstructure(error.problems) if isinstance(error, InvalidInput) else []
     body["reasons"] = _converter.unstructure(error.reasons) if isinstance(error, Refused) else []
+    body["suggestions"] = list(error.suggestions) if isinstance(error, Refused) else []
     body.update({name: getattr(error, name) for name in extras})
     return _STATUS_OF_CODE.get(error.code, status), body
 
@@ -157,6 +191,7 @@ def internal_error_json() -> Json:
         "hint": "read the daemon's log: journalctl -u qsup",
         "problems": [],
         "reasons": [],
+        "suggestions": [],
     }
 
 

@@ -90,7 +90,8 @@ def _image_options(position: int, disk: DiskPlan, depth: int) -> list[Option]:
 
 def _image_fd(disk: DiskPlan, depth: int) -> FdNeed:
     image = disk.chain[depth]
-    return FdNeed(node_name(disk, depth), "image", image.path, readonly=image.readonly)
+    direct = CACHE_FLAGS[disk.cache].direct
+    return FdNeed(node_name(disk, depth), "image", image.path, readonly=image.readonly, direct=direct)
 
 
 def _why_image(image: ImagePlan, depth: int) -> str:

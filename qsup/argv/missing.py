@@ -10,17 +10,14 @@ from qsup.argv.memory import backend_type, uses_thread_context
 from qsup.errors import Problem
 from qsup.plan.vmplan import VmPlan
 
-# thread-context, and JSON for -netdev: both came with 7.2 (QEMU wiki, ChangeLog/7.2).
-OLDEST_VERSION = (7, 2, 0)
-
 
 def missing_capabilities(plan: VmPlan, caps: QemuCaps) -> tuple[Problem, ...]:
     """Everything that the plan needs and the binary lacks; empty when the command line will be understood.
 
-    Codes: `argv.qemu-too-old`, `argv.no-machine`, `argv.no-cpu-model`, `argv.no-device`, `argv.no-aio`.
+    Codes: `argv.no-machine`, `argv.no-cpu-model`, `argv.no-device`, `argv.no-aio`. How old a binary may be is no question
+    here: one that is too old is not asked further.
     """
     return (
-        *_version_problems(plan, caps),
         *_machine_problems(plan, caps),
         *_cpu_problems(plan, caps),
         *_type_problems(plan, caps),
@@ -28,21 +25,12 @@ def missing_capabilities(plan: VmPlan, caps: QemuCaps) -> tuple[Problem, ...]:
     )
 
 
-def _version_problems(plan: VmPlan, caps: QemuCaps) -> Iterator[Problem]:
-    if caps.version < OLDEST_VERSION:
-        yield Problem(
-            code="argv.qemu-too-old",
-            message=f"{plan.qemu} is QEMU {_dotted(caps.version)}; {_dotted(OLDEST_VERSION)} or later is needed",
-            hint="install a newer qemu-system-x86, or name another binary in the host settings",
-        )
-
-
 def _machine_problems(plan: VmPlan, caps: QemuCaps) -> Iterator[Problem]:
     if plan.machine not in caps.machines and plan.machine not in caps.machine_aliases:
         yield Problem(
             code="argv.no-machine",
-            message=f"QEMU {_dotted(caps.version)} has no machine {plan.machine!r}",
-            hint="choose one that `qemu-system-x86_64 -machine help` lists, or install the QEMU that has it",
+            message=f"machine.type needs the machine {plan.machine}, which {_binary(plan, caps)} does not have",
+            hint=f"set machine.type to one that `{plan.qemu} -machine help` lists, or install the QEMU that has it",
             key="machine.type",
         )
 
@@ -52,8 +40,8 @@ def _cpu_problems(plan: VmPlan, caps: QemuCaps) -> Iterator[Problem]:
     if model not in caps.cpu_models:
         yield Problem(
             code="argv.no-cpu-model",
-            message=f"QEMU {_dotted(caps.version)} has no CPU model {model!r}",
-            hint="choose one that `qemu-system-x86_64 -cpu help` lists",
+            message=f"cpu.model needs the CPU model {model}, which {_binary(plan, caps)} does not have",
+            hint=f"set cpu.model to one that `{plan.qemu} -cpu help` lists",
             key="cpu.model",
         )
 
@@ -63,8 +51,8 @@ def _type_problems(plan: VmPlan, caps: QemuCaps) -> Iterator[Problem]:
         if qom_type not in caps.object_types:
             yield Problem(
                 code="argv.no-device",
-                message=f"QEMU {_dotted(caps.version)} was built without {qom_type!r}, which {key} needs",
-                hint="install the full qemu-system-x86, or change that key",
+                message=f"{key} needs {qom_type}, which {_binary(plan, caps)} was built without",
+                hint=f"install the full qemu-system-x86, or do without {key}",
                 key=key,
             )
 
@@ -95,11 +83,11 @@ def _aio_problems(plan: VmPlan, caps: QemuCaps) -> Iterator[Problem]:
         if disk.aio not in caps.aio_modes:
             yield Problem(
                 code="argv.no-aio",
-                message=f"QEMU {_dotted(caps.version)} was built without aio {disk.aio!r}",
-                hint=f"use one of {', '.join(sorted(caps.aio_modes))}",
+                message=f"disk[{position}].aio needs {disk.aio}, which {_binary(plan, caps)} was built without",
+                hint=f"set disk.aio to {' or '.join(sorted(caps.aio_modes)) or 'another'}, or install a QEMU that has it",
                 key=f"disk[{position}].aio",
             )
 
 
-def _dotted(version: tuple[int, int, int]) -> str:
-    return ".".join(map(str, version))
+def _binary(plan: VmPlan, caps: QemuCaps) -> str:
+    return f"{plan.qemu} (QEMU {'.'.join(map(str, caps.version))})"

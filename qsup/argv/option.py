@@ -37,8 +37,8 @@ class FdNeed:
     - "listen": a bound, listening Unix stream socket at `path`.
     - "image": `path`, a file or a block device, with exactly O_RDONLY when `readonly`, else exactly O_RDWR: QEMU looks for
       the access mode in the fd set and says "Permission denied" to any other (O_RDWR does not serve a read-only node).
-      O_DIRECT does not matter: QEMU sets or clears it by fcntl as the cache mode says. The file itself need not give any
-      right to QEMU's uid.
+      With O_DIRECT exactly when `direct`: QEMU up to 9.0 sets or clears it by fcntl, later ones look for it in the fd set
+      as well (run against 10.0). The file itself need not give any right to QEMU's uid.
     - "blob": `path` with O_RDONLY. QEMU opens it *again*, by /proc/self/fd, so QEMU's uid must be allowed to read the file;
       otherwise pass a memfd with a copy (its mode is 0777, so any uid may).
     - "tap": queue `queue` of the nic `path` (its nic_id): /dev/net/tun with O_RDWR, TUNSETIFF done with IFF_TAP, IFF_NO_PI,
@@ -52,6 +52,7 @@ class FdNeed:
     path: str
     readonly: bool = True
     queue: int = 0
+    direct: bool = False
 
 
 @frozen

@@ -23,6 +23,9 @@ _OF_CODE = {
     "api.unknown-vm": NO_SUCH,
     "cli.unknown-vm": NO_SUCH,
     "cli.no-such-host": NO_SUCH,
+    "cli.no-such-directory": NO_SUCH,
+    "cli.contradiction": USAGE,
+    "cli.bad-cpulist": USAGE,
     "api.not-permitted": NOT_PERMITTED,
     "api.too-many-connections": NO_DAEMON,
 }

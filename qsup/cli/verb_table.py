@@ -25,9 +25,13 @@ VERBS: dict[str, Verb] = {
     "resume": Verb(_HERE + "resume", "let paused VMs go on"),
     "check": Verb(_HERE + "check", "offline: are these files valid?"),
     "cmdline": Verb(_HERE + "cmdline", "the QEMU command line of a VM or of a file"),
+    "plan": Verb(_HERE + "plan", "what would happen, and where everything would sit"),
+    "topology": Verb(_HERE + "topology", "the host, and who sits where"),
+    "verify": Verb(_HERE + "verify", "is it so? every thread, page and device against its plan"),
     "console": Verb(_HERE + "console", "attach to a VM's serial console"),
     "events": Verb(_HERE + "events", "what happened, and what happens"),
     "timeline": Verb(_HERE + "timeline", "the stages of a VM's last start, in milliseconds"),
+    "wait": Verb(_HERE + "wait", "who waited for a pCPU, and who ran there instead"),
     "qmp": Verb(_HERE + "qmp", "send one QMP command to a VM's QEMU"),
     "hmp": Verb(_HERE + "hmp", "send one line to a VM's human monitor"),
 }

@@ -19,19 +19,29 @@ _WARNING, _INFO = "4", "6"
 _TROUBLE = ("died", "failed", "bug", "killed", "lost", "drift", "refused", "unreadable", "panicked", "short")
 
 
+class Journal:
+    """A sink that sends each event to the journal; what the journal does not take goes to stderr as a line."""
+
+    def __init__(self) -> None:
+        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK)
+
+    def __call__(self, event: EventView) -> None:
+        """Send one event."""
+        try:
+            self._socket.sendto(entry_of(event), JOURNAL_SOCKET)
+        except OSError:
+            print_event(event)
+
+    def close(self) -> None:
+        """Close the socket; events go to stderr from then on."""
+        self._socket.close()
+
+
 def open_sink() -> Sink:
     """The journal where this process' stderr is connected to it (JOURNAL_STREAM), else lines on stderr."""
     if not _stderr_is_journal() or not os.path.exists(JOURNAL_SOCKET):
         return print_event
-    sock = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK)
-
-    def send(event: EventView) -> None:
-        try:
-            sock.sendto(entry_of(event), JOURNAL_SOCKET)
-        except OSError:
-            print_event(event)
-
-    return send
+    return Journal()
 
 
 def _stderr_is_journal() -> bool:

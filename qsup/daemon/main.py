@@ -14,6 +14,7 @@ from functools import partial
 import trio
 
 from qsup.api.listen import group_id_of, open_api_socket
+from qsup.api.metrics_port import open_metrics_socket, serve_metrics
 from qsup.api.peers import authorize_operators
 from qsup.api.server import serve
 from qsup.daemon.configuration import policy_of, read_settings
@@ -29,6 +30,7 @@ from qsup.supervisor.adoption import adopt_all
 from qsup.supervisor.caps import CapsCache
 from qsup.supervisor.confdir import watch_config_dir
 from qsup.supervisor.events import EventLog
+from qsup.supervisor.page_watch import watch_pages
 from qsup.supervisor.registry import Supervisor
 from qsup.supervisor.reservations import Reservations
 from qsup.supervisor.services import Services
@@ -80,17 +82,29 @@ async def _run(args: Namespace, settings: SettingsSpec) -> None:
             services = Services(settings, policy, Reservations(policy), CapsCache(), events, scopes, {})
             group = group_id_of(settings.api_group)
             listener = await stack.enter_async_context(open_api_socket(policy.run_dir, group))
+            port = await _metrics_port(settings, stack)
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(_stop_at_signal, nursery.cancel_scope)
                 nursery.start_soon(feed_watchdog)
                 nursery.start_soon(print_tasks_at_signal)
                 supervisor = Supervisor(services, nursery)
                 adopted = await adopt_all(services, supervisor, nursery)
+                nursery.start_soon(supervisor.run_samplers)
+                nursery.start_soon(watch_pages, services)
                 nursery.start_soon(watch_config_dir, args.config_dir, supervisor.take_config_news)
                 await nursery.start(partial(serve, supervisor, listener, authorize=authorize_operators(os.getuid(), group)))
+                if port is not None:
+                    nursery.start_soon(serve_metrics, supervisor, port)
                 events.publish("daemon.ready", f"ready; {adopted} running VMs adopted")
                 notify("READY=1")
                 nursery.start_soon(_warm_up, services)
+
+
+async def _metrics_port(settings: SettingsSpec, stack: AsyncExitStack) -> trio.SocketListener | None:
+    """The TCP port for metrics, where the settings name one."""
+    if settings.metrics_address is None:
+        return None
+    return await stack.enter_async_context(open_metrics_socket(settings.metrics_address))
 
 
 async def _scopes_of(settings: SettingsSpec, stack: AsyncExitStack) -> Scopes | None:

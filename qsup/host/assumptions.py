@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from qsup.cpuset import format_cpulist
-from qsup.host.sysfs import CPU_DIR, NODE_DIR, list_dir, numbered, read_cpulist, read_number, read_text
-from qsup.host.topology import node_numbers, online_pcpus
+from qsup.host.sysfs import CPU_DIR, NODE_DIR, list_dir, numbered, read_cpulist, read_text
+from qsup.host.topology import node_numbers, online_pcpus, read_pcpus
 
 
 def assumptions_of(root: str = "/") -> tuple[str, ...]:
@@ -36,7 +36,7 @@ def _of_pcpus(root: str, online: Iterable[int]) -> Iterable[str]:
     alone = [pcpu for pcpu in online if not _siblings_told(root, pcpu)]
     if alone:
         yield f"no siblings are told of pCPUs {format_cpulist(alone)}: by core_id, else a core of its own each"
-    bare = [pcpu for pcpu in online if not _l3_told(root, pcpu)]
+    bare = [pcpu.pcpu for pcpu in read_pcpus(root) if pcpu.online and pcpu.l3 is None]
     if bare:
         yield f"no L3 cache is told of pCPUs {format_cpulist(bare)}"
 
@@ -44,15 +44,6 @@ def _of_pcpus(root: str, online: Iterable[int]) -> Iterable[str]:
 def _siblings_told(root: str, pcpu: int) -> bool:
     lists = (read_cpulist(root, f"{CPU_DIR}/cpu{pcpu}/topology/{name}") for name in ("core_cpus_list", "thread_siblings_list"))
     return any(pcpu in (told or ()) for told in lists)
-
-
-def _l3_told(root: str, pcpu: int) -> bool:
-    cache = f"{CPU_DIR}/cpu{pcpu}/cache"
-    return any(
-        read_number(root, f"{cache}/index{index}/level") == 3
-        and pcpu in (read_cpulist(root, f"{cache}/index{index}/shared_cpu_list") or ())
-        for index in numbered(list_dir(root, cache), "index")
-    )
 
 
 def _of_nodes(root: str, nodes: tuple[int, ...]) -> Iterable[str]:

@@ -42,7 +42,7 @@ def cgroup_dir_of(pid: int, root: str = "/") -> str | None:
     Touches:
         /proc/PID/cgroup, /proc/self/mountinfo.
     """
-    return next(_dirs_of(pid, "", root), None)
+    return next(cgroup_dirs_of(pid, "", root), None)
 
 
 def cpuset_of(pid: int, root: str = "/") -> frozenset[int] | None:
@@ -52,7 +52,7 @@ def cpuset_of(pid: int, root: str = "/") -> frozenset[int] | None:
         cpuset.cpus.effective of the cgroup or of its nearest ancestor that has one; cpuset.effective_cpus on v1.
     """
     for controller, name in (("", "cpuset.cpus.effective"), ("cpuset", "cpuset.effective_cpus")):
-        for directory in _dirs_of(pid, controller, root):
+        for directory in cgroup_dirs_of(pid, controller, root):
             pcpus = read_cpulist(root, f"{directory}/{name}")
             if pcpus:
                 return pcpus
@@ -89,8 +89,12 @@ def _memberships(pid: int, root: str) -> dict[str, str]:
     return paths
 
 
-def _dirs_of(pid: int, controller: str, root: str) -> Iterator[str]:
-    """The directory of a process' cgroup and those above it, up to the mount, innermost first."""
+def cgroup_dirs_of(pid: int, controller: str, root: str = "/") -> Iterator[str]:
+    """The directory of a process' cgroup and those above it, up to the mount, innermost first.
+
+    Args:
+        controller: one that sits in a v1 hierarchy, or "" for the v2 hierarchy.
+    """
     path = _memberships(pid, root).get(controller)
     mount = _mount_of(controller, root)
     if path is None or mount is None:

@@ -59,5 +59,5 @@ def _link_of(message: Mapping[str, Any], attributes: Mapping[str, Any], names: M
 
 
 def _queues_of(data: Mapping[str, Any]) -> int:
-    # The kernel tells the count only of multi-queue taps.
-    return int(data.get("IFLA_TUN_NUM_QUEUES") or 1)
+    # The kernel tells the counts only of multi-queue taps. QEMU detaches the queues that the guest does not use (yet).
+    return int(data.get("IFLA_TUN_NUM_QUEUES") or 1) + int(data.get("IFLA_TUN_NUM_DISABLED_QUEUES") or 0)

@@ -23,6 +23,7 @@ _PARENT = 1
 @define(eq=False)
 class _Process:
     start: int
+    comm: str
     ticks: int
     thread: Thread
     threads: dict[ThreadKey, tuple[Thread, Counters]] = field(factory=dict)
@@ -55,9 +56,7 @@ class OtherThreads:
             if stat is not None and text is not None:
                 found[pid] = self._process(pid, stat, text, vms_by_pid, pcpus)
         self._known = found
-        return {
-            key: row for process in found.values() for key, row in process.threads.items() if not ours(key[0])
-        }
+        return {key: row for process in found.values() for key, row in process.threads.items() if not ours(key[0])}
 
     def forget(self) -> None:
         """The next look is a first one."""
@@ -67,10 +66,12 @@ class OtherThreads:
         known = self._known.get(pid)
         if known is not None and known.start != stat.start:
             known = None
-        if known is not None and known.ticks == stat.ticks:
+        if known is not None and known.ticks == stat.ticks and known.comm == stat.comm:
             return known
         if known is None:
-            known = _Process(stat.start, stat.ticks, _thread_of(pid, stat, text, vms_by_pid))
+            known = _Process(stat.start, stat.comm, stat.ticks, _thread_of(pid, stat, text, vms_by_pid))
+        elif known.comm != stat.comm:  # it became another program, or a worker another's
+            known.comm, known.thread = stat.comm, _thread_of(pid, stat, text, vms_by_pid)
         known.ticks = stat.ticks
         known.threads = _threads_of(pid, stat, known, pcpus)
         return known
@@ -104,20 +105,23 @@ def _thread_now(
     stat = stat_of(read_small(f"/proc/{pid}/task/{tid}/stat"))
     if stat is None:
         return None
-    counters = Counters(stat.pcpu, stat.state, *times)
+    counters = Counters(stat.pcpu, stat.state, *times, fixed=_is_fixed(tid))
     if stat.pcpu in pcpus or (known is not None and known[1].migrations is not None):
         counters = with_moves(tid, counters)
     return (tid, stat.start), counters
 
 
-def with_moves(tid: int, counters: Counters) -> Counters:
-    """The counters, and whether the thread can be and was elsewhere."""
+def _is_fixed(tid: int) -> bool:
     try:
-        fixed = len(os.sched_getaffinity(tid)) == 1
+        return len(os.sched_getaffinity(tid)) == 1
     except OSError:
-        return counters
+        return False
+
+
+def with_moves(tid: int, counters: Counters) -> Counters:
+    """The counters, and how often the thread changed its pCPU and was taken off one."""
     migrations, involuntary = moves_of(tid)
-    return counters._replace(fixed=fixed, migrations=migrations, involuntary=involuntary)
+    return counters._replace(migrations=migrations, involuntary=involuntary)
 
 
 def _thread_of(pid: int, stat: Stat, text: bytes, vms_by_pid: Mapping[int, str]) -> Thread:

@@ -11,6 +11,7 @@ import os
 from collections.abc import Iterable
 
 from qsup.host.cgroup import cgroup_dirs_of
+from qsup.host.sysfs import rooted
 
 _READ_BYTES = 4096
 _FIELDS = {b"throttled_usec": 1000, b"throttled_time": 1}
@@ -22,13 +23,14 @@ class Quotas:
     Touches: /proc/PID/cgroup and /proc/self/mountinfo once a process; cpu.stat of its cgroup and those above.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, root: str = "/") -> None:
+        self._root = root
         self._kept: dict[int, list[int]] = {}
 
     def throttled_ns(self, pid: int) -> int:
         """Since the cgroups were made; 0 where no quota is known."""
         if pid not in self._kept:
-            self._kept[pid] = _open_all(pid)
+            self._kept[pid] = _open_all(pid, self._root)
         return max((_throttled_in(fd) for fd in self._kept[pid]), default=0)
 
     def keep_only(self, pids: Iterable[int]) -> None:
@@ -42,12 +44,12 @@ class Quotas:
         self.keep_only(())
 
 
-def _open_all(pid: int) -> list[int]:
+def _open_all(pid: int, root: str) -> list[int]:
     fds = []
     for controller in ("", "cpu"):
-        for directory in cgroup_dirs_of(pid, controller):
+        for directory in cgroup_dirs_of(pid, controller, root):
             with contextlib.suppress(OSError):
-                fd = os.open(f"{directory}/cpu.stat", os.O_RDONLY | os.O_CLOEXEC)
+                fd = os.open(rooted(root, f"{directory}/cpu.stat"), os.O_RDONLY | os.O_CLOEXEC)
                 if _has_quota_rows(fd):
                     fds.append(fd)
                 else:

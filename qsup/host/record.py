@@ -14,6 +14,7 @@ import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+from qsup.host.boot_settings import boot_words
 from qsup.host.facts import UEFI_PAIRS
 from qsup.host.rights import KVM_PATH, VHOST_NET_PATH, read_kvm_problem, read_vhost_net
 from qsup.host.sysfs import read_text, rooted
@@ -83,6 +84,7 @@ def tree_of_host(root: str = "/") -> dict[str, str]:
     tree["/proc/self/status"] = "".join(f"{line}\n" for line in status.splitlines() if line.startswith("CapEff:"))
     processors = (read_text(root, "/proc/cpuinfo") or "").splitlines()
     tree["/proc/cpuinfo"] = "".join(f"{line}\n" for line in processors if line.startswith(("processor", "vendor_id")))
+    tree["/proc/cmdline"] = " ".join(boot_words(read_text(root, "/proc/cmdline") or "")) + "\n"
     tree.update(dict.fromkeys(_markers(root), ""))
     return dict(sorted(tree.items()))
 

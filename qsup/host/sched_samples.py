@@ -56,13 +56,13 @@ class SchedSamples:
         at_ns, at_ticks = time.monotonic_ns(), int(time.clock_gettime(time.CLOCK_BOOTTIME) * _TICKS_A_SECOND)
         threads: dict[ThreadKey, tuple[Thread, Counters]] = {}
         for target in targets:
-            found = self._counters.read(target.pid, target.tid)
+            found = self._counters.read(target.pid, target.tid, fixed=target.fixed)
             if found is not None:
-                threads[target.tid, found[0]] = (target.thread, found[1]._replace(fixed=target.fixed))
+                threads[target.tid, found[0]] = (target.thread, found[1])
         vms = {target.pid: target.thread.vm or "" for target in targets}
         throttled: dict[str, int] = {}
         for pid, vm in vms.items():
-            throttled[vm] = self._quotas.throttled_ns(pid)
+            throttled[vm] = max(throttled.get(vm, 0), self._quotas.throttled_ns(pid))
         sample = HostSample(at_ns, at_ticks, threads, None, read_pcpu_times(), throttled)
         self._counters.keep_only((target.pid, target.tid) for target in targets)
         self._quotas.keep_only(vms)
@@ -82,15 +82,25 @@ class SchedSamples:
             self._others.forget()
             return sample
         where = pcpus or frozenset(counters.pcpu for _, counters in sample.threads.values())
-        threads = {key: _with_moves_on(where, key, row) for key, row in sample.threads.items()}
+        old = self._last.threads if self._last is not None else {}
+        threads = {key: _with_moves(key, row, old.get(key), where, pcpus) for key, row in sample.threads.items()}
         tids = {key[0] for key in threads}
         others = self._others.look(vms, tids.__contains__, where)
         return HostSample(sample.at_ns, sample.at_ticks, threads, others, sample.pcpus, sample.throttled_ns)
 
 
-def _with_moves_on(pcpus: frozenset[int], key: ThreadKey, row: tuple[Thread, Counters]) -> tuple[Thread, Counters]:
-    thread, counters = row
-    return (thread, with_moves(key[0], counters)) if counters.pcpu in pcpus else row
+_Row = tuple[Thread, Counters]
+
+
+def _with_moves(key: ThreadKey, row: _Row, old: _Row | None, where: frozenset[int], waited: frozenset[int]) -> _Row:
+    """The row with its moves: those of a thread that did not run since stay as they were, without asking."""
+    thread, now = row
+    if old is not None and old[1].timeslices == now.timeslices and old[1].run_ns == now.run_ns:
+        known = old[1].migrations
+        return row if known is None else (thread, now._replace(migrations=known, involuntary=old[1].involuntary))
+    if now.pcpu in waited or (now.pcpu in where and not now.fixed):
+        return thread, with_moves(key[0], now)
+    return row
 
 
 def read_pcpu_times(root: str = "/") -> dict[int, PcpuTimes]:

@@ -20,6 +20,7 @@ from qsup.truth.wait_samples import Counters
 _READ_BYTES = 4096
 _STATE, _UTIME, _STIME, _THREADS, _START, _PROCESSOR = 0, 11, 12, 17, 19, 36
 _FDS_EACH = 2
+_TIMES = 3
 _MIGRATIONS, _INVOLUNTARY = b"se.nr_migrations", b"nr_involuntary_switches"
 
 
@@ -94,14 +95,18 @@ class ThreadCounters:
         self._most_fds = resource.getrlimit(resource.RLIMIT_NOFILE)[0] // 2 if most_fds is None else most_fds
         self._kept: dict[tuple[int, int], tuple[int, int]] = {}
 
-    def read(self, pid: int, tid: int) -> tuple[int, Counters] | None:
-        """(start time in ticks, counters) of one thread, or None where it is gone."""
+    def read(self, pid: int, tid: int, *, fixed: bool = False) -> tuple[int, Counters] | None:
+        """(start time in ticks, counters) of one thread, or None where it is gone.
+
+        Args:
+            fixed: its mask holds a single pCPU, as somebody knows already.
+        """
         kept = self._kept.get((pid, tid)) or self._open(pid, tid)
         if kept is None:
             directory = f"/proc/{pid}/task/{tid}/"
-            return _together(read_small(directory + "schedstat"), read_small(directory + "stat"))
+            return _together(read_small(directory + "schedstat"), read_small(directory + "stat"), fixed)
         try:
-            return _together(os.pread(kept[0], _READ_BYTES, 0), os.pread(kept[1], _READ_BYTES, 0))
+            return _together(os.pread(kept[0], _READ_BYTES, 0), os.pread(kept[1], _READ_BYTES, 0), fixed)
         except OSError:
             self._close((pid, tid))
             return None
@@ -123,16 +128,18 @@ class ThreadCounters:
     def _open(self, pid: int, tid: int) -> tuple[int, int] | None:
         if self.open_fds + _FDS_EACH > self._most_fds:
             return None
-        fds: list[int] = []
+        directory = f"/proc/{pid}/task/{tid}/"
         try:
-            for name in ("schedstat", "stat"):
-                fds.append(os.open(f"/proc/{pid}/task/{tid}/{name}", os.O_RDONLY | os.O_CLOEXEC))
+            first = os.open(directory + "schedstat", os.O_RDONLY | os.O_CLOEXEC)
         except OSError:
-            for fd in fds:
-                os.close(fd)
             return None
-        self._kept[pid, tid] = (fds[0], fds[1])
-        return self._kept[pid, tid]
+        try:
+            second = os.open(directory + "stat", os.O_RDONLY | os.O_CLOEXEC)
+        except OSError:
+            os.close(first)
+            return None
+        self._kept[pid, tid] = (first, second)
+        return first, second
 
     def _close(self, thread: tuple[int, int]) -> None:
         for fd in self._kept.pop(thread, ()):
@@ -140,8 +147,9 @@ class ThreadCounters:
                 os.close(fd)
 
 
-def _together(schedstat: bytes | None, stat: bytes | None) -> tuple[int, Counters] | None:
-    times, line = schedstat_of(schedstat), (stat or b"").rpartition(b")")[2].split()
-    if times is None or len(line) <= _PROCESSOR:
+def _together(schedstat: bytes | None, stat: bytes | None, fixed: bool) -> tuple[int, Counters] | None:
+    times, line = (schedstat or b"").split(), (stat or b"").rpartition(b")")[2].split(None, _PROCESSOR + 1)
+    if len(times) != _TIMES or len(line) <= _PROCESSOR:
         return None
-    return int(line[_START]), Counters(int(line[_PROCESSOR]), line[_STATE].decode(), *times)
+    state = line[_STATE].decode()
+    return int(line[_START]), Counters(int(line[_PROCESSOR]), state, int(times[0]), int(times[1]), int(times[2]), fixed)

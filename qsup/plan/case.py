@@ -14,6 +14,7 @@ from qsup.plan.host_index import HostIndex
 from qsup.plan.ledger import Holding, Ledger
 from qsup.plan.ledger_index import LedgerIndex
 from qsup.plan.policy import HostPolicy
+from qsup.spec.cpu import OWN_PCPUS, Placement, placement_of
 from qsup.spec.vmspec import VmSpec
 
 
@@ -59,7 +60,10 @@ class Notes:
 
 @frozen
 class Case:
-    """One question to the planner. `others` are the claims of every VM but this one."""
+    """One question to the planner. `others` are the claims of every VM but this one.
+
+    `disk_queue_threads`: QEMU can share out the queues of one disk over several iothreads.
+    """
 
     spec: VmSpec
     facts: HostFacts
@@ -68,6 +72,17 @@ class Case:
     record: GuestRecord | None
     machine_aliases: Mapping[str, str]
     notes: Notes
+    disk_queue_threads: bool = False
+
+    @property
+    def placement(self) -> Placement:
+        """The placement in force ("isolated" also where smt = "isolate" says so)."""
+        return placement_of(self.spec.cpu)
+
+    @property
+    def owns_pcpus(self) -> bool:
+        """Whether vCPUs of this VM have pCPUs of their own."""
+        return self.spec.cpu.placement in OWN_PCPUS
 
     @property
     def host(self) -> HostIndex:

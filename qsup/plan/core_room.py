@@ -1,131 +1,97 @@
-"""CoreRoom: which pCPUs of each node are free for dedicated and isolated vCPUs, and which of them to take.
+"""CoreRoom: which pCPUs of each host node are free for own vCPUs, counted in guest cores.
 
-Strategy: a host core offers its free pCPUs. A *group* is a set of vCPUs that must share one host core: the threads of a
-guest core where guest and host have SMT, else a single vCPU; isolated: a single vCPU that takes the core whole. `take` is
-greedy over cores in an order that keeps a VM inside one L3 group where one suffices, uses up broken cores before whole
-ones for single vCPUs, and prefers isolated pCPUs, since these are of no use to the shared pool.
+A host core offers its free pCPUs. A guest core takes `threads` pCPUs of one host node, in one of three manners:
+
+    siblings   all on one host core
+    loose      siblings where there are any, single pCPUs else
+    whole      each vCPU a host core of its own, whose other pCPUs stay empty
+
+Which of them to take is for `core_choice.py`.
 """
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from typing import Literal
 
 from attrs import evolve, frozen
 
 from qsup.plan.host_index import HostIndex
 
+Manner = Literal["siblings", "loose", "whole"]
+
 
 @frozen
 class CoreRoom:
-    """Free pCPUs per node and core. `group` is the number of vCPUs that share a host core; `whole`: one takes it alone."""
+    """Free pCPUs per host node and core; cores that offer nothing of use are absent.
+
+    `clean` are the cores that nobody else has a part of. `last_cores`: where housekeeping is on small hosts.
+    """
 
     host: HostIndex
     free: Mapping[int, Mapping[int, tuple[int, ...]]]
-    group: int
-    whole: bool
+    threads: int
+    manner: Manner
+    clean: frozenset[int]
     last_cores: frozenset[int]
 
     @staticmethod
-    def of(host: HostIndex, barred: Collection[int], *, group: int, whole: bool) -> CoreRoom:
-        """The room that `barred` pCPUs leave. On small hosts the first core, where housekeeping is, is taken last."""
+    def of(host: HostIndex, barred: Collection[int], *, threads: int, manner: Manner) -> CoreRoom:
+        """The room that `barred` pCPUs leave."""
         closed = frozenset(barred)
-        free: dict[int, dict[int, tuple[int, ...]]] = {}
-        for node, cores in host.node_cores.items():
-            free[node] = {}
-            for core in cores:
-                members = host.cores[core]
-                left = tuple(pcpu for pcpu in members if pcpu not in closed)
-                if len(left) >= group and (not whole or len(left) == len(members)):
-                    free[node][core] = left
+        clean = frozenset(core for core, members in host.cores.items() if closed.isdisjoint(members))
         last = frozenset({host.core_of[min(host.online)]}) if host.small and host.online else frozenset()
-        return CoreRoom(host, free, group, whole, last)
+        free = {node: {core: host.cores[core] for core in cores} for node, cores in host.node_cores.items()}
+        room = CoreRoom(host, free, threads, manner, clean, last)
+        return evolve(room, free={node: room._cores_without(node, closed) for node in free})
 
-    def groups(self, node: int) -> int:
-        """How many groups the node takes."""
-        return sum(self._groups_on(left) for left in self.free.get(node, {}).values())
+    @property
+    def whole(self) -> bool:
+        """Whether each vCPU takes its host core whole."""
+        return self.manner == "whole"
 
-    def _groups_on(self, left: Sequence[int]) -> int:
-        return 1 if self.whole else len(left) // self.group
+    def guest_cores(self, node: int) -> int:
+        """How many guest cores the node takes."""
+        cores = self.free.get(node, {})
+        return self.guest_cores_of(cores.values())
+
+    def guest_cores_of(self, offers: Collection[Sequence[int]]) -> int:
+        """How many guest cores these host cores take, each given by its free pCPUs."""
+        if self.whole:
+            return len(offers) // self.threads
+        if self.manner == "siblings":
+            return sum(len(left) // self.threads for left in offers)
+        return sum(map(len, offers)) // self.threads
 
     def without(self, pcpus: Iterable[int]) -> CoreRoom:
         """The room after these pCPUs are gone as well."""
-        gone = frozenset(pcpus)
+        gone = frozenset(pcpus) & self.host.online
         nodes = {self.host.node_of[pcpu] for pcpu in gone}
-        renewed = {node: self._cores_without(node, gone) for node in nodes if node in self.free}
+        renewed = {node: self._cores_without(node, gone) for node in nodes}
         return evolve(self, free={**self.free, **renewed})
 
     def _cores_without(self, node: int, gone: frozenset[int]) -> dict[int, tuple[int, ...]]:
+        least = {"siblings": self.threads, "loose": 1, "whole": 1}[self.manner]
         cores: dict[int, tuple[int, ...]] = {}
         for core, members in self.free[node].items():
-            left = tuple(pcpu for pcpu in members if pcpu not in gone)
-            if len(left) >= self.group and (not self.whole or len(left) == len(members)):
+            left = members if gone.isdisjoint(members) else tuple(pcpu for pcpu in members if pcpu not in gone)
+            if len(left) >= least and (not self.whole or len(left) == len(self.host.cores[core])):
                 cores[core] = left
         return cores
 
-    def take(self, node: int, count: int) -> tuple[tuple[int, ...], ...]:
-        """pCPUs for up to `count` groups on the node: one tuple a group, fewer tuples where the node has no more."""
-        cores = self.free.get(node, {})
-        if self.whole:
-            return tuple(cores[core][:1] for core in self._ordered(node, count)[:count])
-        if self.group == 1:
-            return self._singles(node, count)
-        parts = (
-            cores[core][start : start + self.group]
-            for core in self._ordered(node, count)
-            for start in range(0, self._groups_on(cores[core]) * self.group, self.group)
-        )
-        return tuple(part for part, _ in zip(parts, range(count), strict=False))
-
-    def _singles(self, node: int, count: int) -> tuple[tuple[int, ...], ...]:
-        """Whole cores while more vCPUs are left than a core has pCPUs, then broken ones, then whatever is left."""
-        cores = self.free.get(node, {})
-        order = self._ordered(node, count)
-        whole = [core for core in order if len(cores[core]) == len(self.host.cores[core])]
-        broken = [core for core in order if len(cores[core]) < len(self.host.cores[core])]
-        taken: list[int] = []
-        rest: list[int] = []
-        for core in whole:
-            fits = len(cores[core]) <= count - len(taken)
-            (taken if fits else rest).extend(cores[core])
-        leftovers = [pcpu for core in broken for pcpu in cores[core]] + rest
-        return tuple((pcpu,) for pcpu in (taken + leftovers)[:count])
-
-    def _ordered(self, node: int, count: int) -> list[int]:
-        """The node's cores, best first, for `count` groups."""
-        cores = self.free.get(node, {})
-        room: Counter[tuple[bool, int]] = Counter()
-        for core, left in cores.items():
-            room[self._pocket(core)] += self._groups_on(left)
-        rank = {pocket: _pocket_rank(pocket, room[pocket], count) for pocket in room}
-        return sorted(
-            cores,
-            key=lambda core: (
-                core in self.last_cores,
-                rank[self._pocket(core)],
-                core in self.host.efficient_cores,
-                self.host.cores[core][0],
-            ),
-        )
-
-    def _pocket(self, core: int) -> tuple[bool, int]:
-        """Cores that are alike for placement: (not isolated, L3 group)."""
-        return (self.host.cores[core][0] not in self.host.isolated, self.host.l3_of_core[core])
-
     def emptied(self, pcpus: Iterable[int]) -> frozenset[int]:
-        """The siblings that must stay empty beside these pCPUs; none unless isolated."""
+        """The siblings that must stay empty beside these pCPUs; none unless cores are taken whole."""
         taken = frozenset(pcpus)
         return self.host.siblings(taken) - taken if self.whole else frozenset()
 
     def accepts(self, pcpus: Sequence[int], nodes: Collection[int]) -> bool:
-        """Whether these pCPUs, one a vCPU of one group, are free on these nodes and lie as a group must."""
-        core = self.host.core_of.get(pcpus[0], -1)
-        left = next((self.free[node][core] for node in nodes if core in self.free.get(node, {})), ())
-        return len(set(pcpus)) == len(pcpus) and set(pcpus) <= set(left)
-
-
-def _pocket_rank(pocket: tuple[bool, int], room: int, count: int) -> tuple[bool, bool, int, int]:
-    """Isolated first; then pockets that hold all, the tightest first; then the roomiest."""
-    shared_side, l3 = pocket
-    suffices = room >= count
-    return (shared_side, not suffices, room if suffices else -room, l3)
+        """Whether these pCPUs are free on one of these nodes and lie as those of a guest core must."""
+        homes = {self.host.node_of.get(pcpu, -1) for pcpu in pcpus}
+        node = homes.pop()
+        if homes or node not in nodes or len(set(pcpus)) < len(pcpus):
+            return False
+        cores = self.free.get(node, {})
+        used = {self.host.core_of[pcpu] for pcpu in pcpus}
+        if any(pcpu not in cores.get(self.host.core_of[pcpu], ()) for pcpu in pcpus):
+            return False
+        return self.manner == "loose" or len(used) == (len(pcpus) if self.whole else 1)

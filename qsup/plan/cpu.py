@@ -8,12 +8,15 @@ from attrs import frozen
 
 from qsup.cpuset import format_cpulist
 from qsup.plan.case import Case
+from qsup.plan.core_choice import seat_on
 from qsup.plan.core_room import CoreRoom
 from qsup.plan.cpu_fit import CpuFit
 from qsup.plan.guest_topology import Topology
 from qsup.plan.layout import Layout
 from qsup.plan.memory import bound_nodes
 from qsup.plan.memory_refusal import refuse_empty_pool
+from qsup.plan.own_support import OwnSupport, own_support
+from qsup.plan.shared_pool import SharedPool
 from qsup.plan.vmplan import VcpuPlan
 from qsup.plan.wording import names_text, pcpus_text
 
@@ -22,26 +25,42 @@ Pins = dict[int, frozenset[int]]
 
 @frozen
 class CpuPlan:
-    """The vCPUs, and the siblings that an isolated VM keeps empty."""
+    """The vCPUs, the siblings that an isolated VM keeps empty, and what its other threads have for themselves."""
 
     vcpus: tuple[VcpuPlan, ...]
     emptied: frozenset[int]
+    own_support: OwnSupport
+    owned: frozenset[int]
+
+    @property
+    def exclusive(self) -> frozenset[int]:
+        """All that the VM takes for itself."""
+        return self.owned | self.emptied | self.own_support.pcpus
 
 
 def plan_vcpus(case: Case, fit: CpuFit, layout: Layout) -> CpuPlan | None:
     """A pin for every vCPU; None with a reason where one finds no pCPU."""
-    pins = _pins(case, fit, layout)
-    if pins is None:
+    owned = _owned(case, fit, layout)
+    if owned is None:
         return None
+    own = frozenset[int]().union(*owned.values()) if fit.room is not None else frozenset[int]()
+    emptied = fit.room.emptied(own) if fit.room is not None else frozenset[int]()
+    reasons = len(case.notes.reasons)
+    written = case.spec.cpu.emulator if isinstance(case.spec.cpu.emulator, frozenset) else frozenset[int]()
+    support = own_support(case, layout, emptied.union(written, *owned.values()))
+    floating = _floating_pins(case, fit, layout, own | emptied | support.pcpus)
+    if floating is None or len(case.notes.reasons) > reasons:
+        return None
+    pins = {**owned, **floating}
     owner = {vcpu: node for node, share in enumerate(layout.shares) for vcpu in share.vcpus}
     _warn_of_remote(case, layout, pins, owner)
+    _warn_of_split(case, fit, owned)
     topology = aligned_topology(case, fit.topology, layout)
     vcpus = tuple(
         VcpuPlan(index, *topology.place_of(index), guest_node=owner[index], pin=pins[index])
         for index in range(topology.vcpus)
     )
-    emptied = fit.room.emptied(pcpu for pin in pins.values() for pcpu in pin) if fit.room is not None else frozenset()
-    return CpuPlan(vcpus, emptied)
+    return CpuPlan(vcpus, emptied, support, own)
 
 
 def aligned_topology(case: Case, topology: Topology, layout: Layout) -> Topology:
@@ -56,57 +75,64 @@ def aligned_topology(case: Case, topology: Topology, layout: Layout) -> Topology
     return Topology(nodes, size // topology.threads, topology.threads)
 
 
-def _pins(case: Case, fit: CpuFit, layout: Layout) -> Pins | None:
-    if fit.room is not None:
-        return _last_pins(case, fit, fit.room, layout) or _owned_pins(case, fit, fit.room, layout)
+def _owned(case: Case, fit: CpuFit, layout: Layout) -> Pins | None:
+    """The pins of the vCPUs that do not float."""
     if case.spec.cpu.placement == "pinned":
         written = case.spec.cpu.pin or ()
         return dict(enumerate(written)) if len(written) == fit.topology.vcpus else None
-    masks = [fit.pool.mask(bound_nodes(case, share)) for share in layout.shares]
+    if fit.room is None:
+        return {}
+    return _last_pins(case, fit, fit.room, layout) or _owned_pins(case, fit, fit.room, layout)
+
+
+def _floating_pins(case: Case, fit: CpuFit, layout: Layout, own: frozenset[int]) -> Pins | None:
+    """The pool's mask for each guest node's floating vCPUs; without the pCPUs that this VM takes for itself."""
+    if not fit.floating:
+        return {}
+    pool = SharedPool.of(case.host, case.policy, own | case.others.exclusive.keys(), case.others.pinned.keys())
+    masks = [pool.mask(bound_nodes(case, share)) for share in layout.shares]
     _warn_of_pinned_pool(case, masks)
     if not all(masks):
         for node in sorted(case.host.node_pcpus):
             refuse_empty_pool(case, node)
         return None
-    return {vcpu: mask for share, mask in zip(layout.shares, masks, strict=True) for vcpu in share.vcpus}
-
-
-def _groups(fit: CpuFit, room: CoreRoom, vcpus: Sequence[int]) -> tuple[tuple[int, ...], ...]:
-    """The vCPUs as groups that go on one host core each."""
-    return fit.topology.guest_cores(vcpus) if room.group > 1 else tuple((vcpu,) for vcpu in vcpus)
+    pairs = zip(layout.shares, masks, strict=True)
+    return {vcpu: mask for share, mask in pairs for vcpu in share.vcpus if vcpu in fit.floating}
 
 
 def _last_pins(case: Case, fit: CpuFit, room: CoreRoom, layout: Layout) -> Pins | None:
     """The recorded pins where all of them are still free, on the nodes of the memory, and laid out as asked."""
     recorded = case.record.vcpu_pins if case.record else ()
-    if len(recorded) != fit.topology.vcpus or any(len(pin) != 1 for pin in recorded):
+    everyone = [vcpu for share in layout.shares for core in fit.owned_cores(share.vcpus) for vcpu in core]
+    if len(recorded) != fit.topology.vcpus or any(len(recorded[vcpu]) != 1 for vcpu in everyone):
         return None
-    single = [next(iter(pin)) for pin in recorded]
-    if len(set(single)) != len(single):
+    single = {vcpu: next(iter(recorded[vcpu])) for vcpu in everyone}
+    if len(set(single.values())) != len(single):
         return None
     left = room
     for share in layout.shares:
-        for group in _groups(fit, room, share.vcpus):
-            pcpus = [single[vcpu] for vcpu in group]
+        for core in fit.owned_cores(share.vcpus):
+            pcpus = [single[vcpu] for vcpu in core]
             if not left.accepts(pcpus, share.host_nodes):
                 return None
             left = left.without(pcpus) if room.whole else left
-    return {vcpu: frozenset({pcpu}) for vcpu, pcpu in enumerate(single)}
+    return {vcpu: frozenset({pcpu}) for vcpu, pcpu in single.items()}
 
 
 def _owned_pins(case: Case, fit: CpuFit, room: CoreRoom, layout: Layout) -> Pins | None:
-    """Own pCPUs for every vCPU: each guest node on its home nodes first, then (where allowed) on the nearest others."""
+    """Own pCPUs for every owned vCPU: each guest node on its home nodes first, then (where allowed) on the nearest others."""
     pins: Pins = {}
     strays: list[tuple[tuple[int, ...], tuple[int, ...]]] = []
+    spread = case.policy.strategy == "spread"
     for share in layout.shares:
-        groups = list(_groups(fit, room, share.vcpus))
-        room = _place(room, groups, share.host_nodes, pins)
-        strays.extend((group, share.host_nodes) for group in groups)
-    for group, home in strays:
+        cores = list(fit.owned_cores(share.vcpus))
+        room = _place(room, cores, share.host_nodes, pins, spread)
+        strays.extend((core, share.host_nodes) for core in cores)
+    for core, home in strays:
         open_nodes = layout.stray_nodes if case.host.pcpus_of(home) else tuple(case.host.node_pcpus)
         nearest = [node for node in case.host.nearest(home) if node in open_nodes]
-        room = _place(room, [group], nearest, pins)
-    missing = sorted(set(range(fit.topology.vcpus)) - pins.keys())
+        room = _place(room, [core], nearest, pins, spread)
+    missing = sorted({vcpu for share in layout.shares for core in fit.owned_cores(share.vcpus) for vcpu in core} - pins.keys())
     if not missing:
         return pins
     case.notes.refuse(
@@ -119,15 +145,31 @@ def _owned_pins(case: Case, fit: CpuFit, room: CoreRoom, layout: Layout) -> Pins
     return None
 
 
-def _place(room: CoreRoom, groups: list[tuple[int, ...]], nodes: Sequence[int], pins: Pins) -> CoreRoom:
-    """Give the first of `groups` pCPUs on `nodes`, in that order; what is placed leaves `groups` and enters `pins`."""
+def _place(room: CoreRoom, cores: list[tuple[int, ...]], nodes: Sequence[int], pins: Pins, spread: bool) -> CoreRoom:
+    """Give the first of the guest cores pCPUs on `nodes`, in that order; what is placed leaves `cores` and enters `pins`."""
     for node in nodes:
-        taken = room.take(node, len(groups))
-        for group, pcpus in zip(groups, taken, strict=False):
-            pins.update({vcpu: frozenset({pcpu}) for vcpu, pcpu in zip(group, pcpus, strict=False)})
-        del groups[: len(taken)]
-        room = room.without(pcpu for pcpus in taken for pcpu in pcpus)
+        _, seat = seat_on(room, node, len(cores), spread=spread)
+        for core, pcpus in zip(cores, seat, strict=False):
+            pins.update({vcpu: frozenset({pcpu}) for vcpu, pcpu in zip(core, pcpus, strict=True)})
+        del cores[: len(seat)]
+        room = room.without(pcpu for pcpus in seat for pcpu in pcpus)
     return room
+
+
+def _warn_of_split(case: Case, fit: CpuFit, pins: Pins) -> None:
+    """Guest siblings that could lie on host siblings, and find none that are free."""
+    if fit.room is None:
+        return
+    cores = fit.owned_cores(pins)
+    split = [core for core in cores if len({case.host.core_of[pcpu] for vcpu in core for pcpu in pins[vcpu]}) > 1]
+    if split and case.placement == "dedicated" and fit.topology.threads <= case.host.threads:
+        vcpus = format_cpulist(vcpu for core in split for vcpu in core)
+        case.notes.warn(
+            "plan.siblings-split",
+            f"no free siblings are left for the guest cores of the vCPUs {vcpus}: their threads run on different host cores",
+            hint='stop a VM that holds siblings, or set smt = "require" to be refused instead',
+            key="cpu.smt",
+        )
 
 
 def _warn_of_remote(case: Case, layout: Layout, pins: Pins, owner: Mapping[int, int]) -> None:

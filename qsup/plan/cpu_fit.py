@@ -1,7 +1,7 @@
 """CpuFit: where the vCPUs of this VM can go, asked by the memory search ("how many guest cores does this node take?").
 
-One class per way of placement, all with the same three questions: `guest_cores(node)`, `shortage(...)` for a refusal and,
-in cpu.py, the pins themselves.
+A VM is made of guest cores. Owned ones get pCPUs of their own (`room`), floating ones the shared pool (`pool`): all of a shared
+VM, some of a mixed one. Pinned VMs have neither: their pins say where they are.
 """
 
 from __future__ import annotations
@@ -11,45 +11,59 @@ from collections.abc import Iterable
 from attrs import frozen
 
 from qsup.plan.case import Case
-from qsup.plan.core_room import CoreRoom
+from qsup.plan.core_room import CoreRoom, Manner
 from qsup.plan.guest_topology import Topology
 from qsup.plan.housekeeping import first_core, fixed_housekeeping
 from qsup.plan.shared_pool import SharedPool
 
+GuestCores = tuple[tuple[int, ...], ...]
+
 
 @frozen
 class CpuFit:
-    """`room` is there for dedicated and isolated placement, `pool` always (the others' and, for shared, this VM's)."""
+    """`room` is there for dedicated and isolated placement, `pool` always (the others' and, for floating vCPUs, this VM's)."""
 
     case: Case
     topology: Topology
     pool: SharedPool
     room: CoreRoom | None
 
-    @staticmethod
-    def of(case: Case, topology: Topology) -> CpuFit:
-        """What the host has for this VM's vCPUs. Order: warnings about SMT are noted here, once."""
-        others = case.others
-        pool = SharedPool.of(case.host, case.policy, others.exclusive.keys(), others.pinned.keys())
-        if case.spec.cpu.placement not in ("dedicated", "isolated"):
-            return CpuFit(case, topology, pool, None)
-        barred = {*others.exclusive, *others.pinned, *others.emulators, *fixed_housekeeping(case.host, case.policy)}
-        whole = case.spec.cpu.placement == "isolated"
-        room = CoreRoom.of(case.host, barred, group=_group_size(case, topology), whole=whole)
-        return CpuFit(case, topology, pool, room.without(_kept_for_shared(case, pool, room)))
-
     @property
-    def groups_per_core(self) -> int:
-        """How many host cores (or single pCPUs) one guest core needs."""
-        return 1 if self.room is None or self.room.group > 1 else self.topology.threads
+    def floating(self) -> frozenset[int]:
+        """The vCPUs that float over the shared pool."""
+        cpu = self.case.spec.cpu
+        if cpu.placement == "shared":
+            return frozenset(range(self.topology.vcpus))
+        return cpu.shared_vcpus or frozenset() if self.room is not None else frozenset()
+
+    def owned_cores(self, vcpus: Iterable[int]) -> GuestCores:
+        """The guest cores among these vCPUs that get pCPUs of their own (of pinned VMs all)."""
+        return self.topology.guest_cores(set(vcpus) - self.floating)
+
+    def floating_cores(self, vcpus: Iterable[int]) -> GuestCores:
+        """The guest cores among these vCPUs that float."""
+        return self.topology.guest_cores(set(vcpus) & self.floating)
 
     def guest_cores(self, node: int) -> int:
-        """How many guest cores the node takes: 0 where it has no pCPU for them, the whole VM where they float."""
+        """How many owned guest cores the node takes (of a pinned VM: all of them where pins lie there)."""
         if self.room is not None:
-            return self.room.groups(node) // self.groups_per_core
-        if self.case.spec.cpu.placement == "shared":
-            return self.topology.vcpus if self.pool.on((node,)) else 0
+            return self.room.guest_cores(node)
         return self.topology.vcpus if node in self.pinned_nodes else 0
+
+    def floats_on(self, node: int) -> int:
+        """How many floating vCPUs the node takes: 0 where the pool has no pCPU, else what the overcommit leaves."""
+        pcpus = len(self.pool.on((node,))) if self.case.policy.allows(node) else 0
+        most = self.case.policy.overcommit
+        if most is None or not pcpus:
+            return self.topology.vcpus if pcpus else 0
+        return max(0, most * pcpus - self.case.others.shared_load.get(node, 0))
+
+    def takes(self, nodes: Iterable[int]) -> bool:
+        """Whether these nodes together have room for all vCPUs."""
+        everyone = range(self.topology.vcpus)
+        places = tuple(nodes)
+        owned, floating = len(self.owned_cores(everyone)), len(self.floating)
+        return owned <= sum(map(self.guest_cores, places)) and floating <= sum(map(self.floats_on, places))
 
     @property
     def pinned_nodes(self) -> tuple[int, ...]:
@@ -61,28 +75,74 @@ class CpuFit:
         return tuple(sorted(counts, key=lambda node: (-counts[node], node)))
 
 
-def _group_size(case: Case, topology: Topology) -> int:
-    """How many vCPUs share a host core: the guest's threads, where the host's cores have as many."""
+def cpu_fits(case: Case, topology: Topology) -> tuple[CpuFit, ...]:
+    """The ways to go about it, the strictest first. Order: warnings about SMT are noted here, once."""
+    others = case.others
+    pool = SharedPool.of(case.host, case.policy, others.exclusive.keys(), others.pinned.keys())
+    if not case.owns_pcpus:
+        return (CpuFit(case, topology, pool, None),)
+    return tuple(CpuFit(case, topology, pool, _room(case, topology, pool, manner)) for manner in _manners(case, topology))
+
+
+def _room(case: Case, topology: Topology, pool: SharedPool, manner: Manner) -> CoreRoom:
+    room = CoreRoom.of(case.host, _barred(case), threads=topology.threads, manner=manner)
+    return room.without(_kept_for_shared(case, pool, room))
+
+
+def single_room(case: Case, taken: frozenset[int]) -> CoreRoom:
+    """Single pCPUs that this VM may own besides those that it has `taken` for its vCPUs."""
+    exclusive = taken | case.others.exclusive.keys()
+    pool = SharedPool.of(case.host, case.policy, exclusive, case.others.pinned.keys())
+    room = CoreRoom.of(case.host, _barred(case) | taken, threads=1, manner="loose")
+    return room.without(_kept_for_shared(case, pool, room))
+
+
+def _barred(case: Case) -> frozenset[int]:
+    """The pCPUs that this VM cannot own."""
+    others, policy = case.others, case.policy
+    elsewhere = {pcpu for pcpu, node in case.host.node_of.items() if not policy.allows(node)} if policy.host_nodes else ()
+    return frozenset(
+        {*others.exclusive, *others.pinned, *others.emulators, *fixed_housekeeping(case.host, policy), *elsewhere}
+    )
+
+
+def _manners(case: Case, topology: Topology) -> tuple[Manner, ...]:
     threads, host_threads = topology.threads, case.host.threads
+    if case.placement == "isolated":
+        _warn_of_isolated_threads(case, threads)
+        return ("whole",)
     if threads == 1:
-        return 1
-    if case.spec.cpu.placement == "isolated":
+        return ("loose",)
+    if case.spec.cpu.smt == "require":
+        return ("siblings",)
+    return ("siblings", "loose") if threads <= host_threads else ("loose",)
+
+
+def _warn_of_isolated_threads(case: Case, threads: int) -> None:
+    if threads > 1:
         case.notes.warn(
             "plan.isolated-threads",
             f"threads = {threads} with isolated placement: each vCPU gets a whole core, so guest siblings share none",
             hint='set threads = 1, or placement = "dedicated" to put guest siblings on host siblings',
             key="cpu.threads",
         )
-        return 1
-    return threads if threads <= host_threads else 1
 
 
-def warn_of_missing_smt(case: Case, topology: Topology) -> None:
-    """Note that guest siblings cannot lie on host siblings, whatever the placement."""
+def check_guest_smt(case: Case, topology: Topology) -> None:
+    """Note that guest siblings cannot lie on host siblings, whatever the placement; refused where they must."""
     threads, host_threads = topology.threads, case.host.threads
-    if threads <= host_threads or case.spec.cpu.placement == "isolated":
+    if threads <= host_threads or case.placement == "isolated":
         return
     host = "no SMT" if host_threads == 1 else f"{host_threads} threads a core"
+    if case.spec.cpu.smt == "require":
+        case.notes.refuse(
+            "plan.smt-absent",
+            f"threads = {threads} with smt = \"require\", and this host has {host}",
+            needed=f"{threads} siblings on one host core",
+            available=host,
+            hint=f'set threads = {host_threads}, or smt = "prefer"',
+        )
+        return
     case.notes.warn(
         "plan.smt-absent",
         f"threads = {threads}, and this host has {host}: the guest sees {threads} threads a core, "
@@ -93,15 +153,32 @@ def warn_of_missing_smt(case: Case, topology: Topology) -> None:
 
 
 def _kept_for_shared(case: Case, pool: SharedPool, room: CoreRoom) -> frozenset[int]:
-    """One pCPU for each set of nodes where shared VMs run, so that their pool does not run dry; the cheapest to give."""
+    """The pCPUs that the pool keeps, so that floating vCPUs do not run dry; the cheapest to give.
+
+    One for each set of nodes where shared VMs run (with overcommit: as many as their vCPUs need there), and one on each node
+    for the floating vCPUs of this VM itself.
+    """
     kept: set[int] = set()
-    first = first_core(case.host)
-    for nodes in sorted(case.others.shared, key=lambda nodes: (len(nodes), nodes)):
-        spots = pool.open & case.host.pcpus_of(nodes) or pool.open
+    claims = [(nodes, _pcpus_needed(case, nodes, 0)) for nodes in case.others.shared]
+    own = case.spec.cpu.vcpus if case.spec.cpu.placement == "shared" else len(case.spec.cpu.shared_vcpus or ())
+    if own:
+        claims += [((node,), _pcpus_needed(case, (node,), own)) for node in case.host.node_pcpus if pool.on((node,))]
+    for nodes, count in sorted(claims, key=lambda claim: (len(claim[0]), claim)):
+        here = pool.open & case.host.pcpus_of(nodes) if case.policy.overcommit is None else pool.on(nodes)
+        spots = here or pool.open
         beyond = spots - {pcpu for pcpus in _free_of(room, spots) for pcpu in pcpus}
-        if not beyond and spots and not spots & kept:
-            kept.add(min(spots, key=lambda pcpu: (pcpu not in first, *_cost(room, pcpu))))
+        missing = count - len(beyond | (spots & kept))
+        if missing > 0:
+            kept.update(sorted(spots - kept - beyond, key=lambda pcpu: _cost(case, room, pcpu))[:missing])
     return frozenset(kept)
+
+
+def _pcpus_needed(case: Case, nodes: tuple[int, ...], more: int) -> int:
+    """pCPUs that the floating vCPUs on these nodes need, and `more` of them."""
+    most = case.policy.overcommit
+    if most is None or len(nodes) > 1:
+        return 1
+    return max(1, -(-(case.others.shared_load.get(nodes[0], 0) + more) // most))
 
 
 def _free_of(room: CoreRoom, spots: Iterable[int]) -> Iterable[tuple[int, ...]]:
@@ -109,8 +186,8 @@ def _free_of(room: CoreRoom, spots: Iterable[int]) -> Iterable[tuple[int, ...]]:
     return (left for cores_left in room.free.values() for core, left in cores_left.items() if core in cores)
 
 
-def _cost(room: CoreRoom, pcpu: int) -> tuple[int, bool, int]:
+def _cost(case: Case, room: CoreRoom, pcpu: int) -> tuple[bool, int, bool, int]:
     """What a dedicated VM loses when the pCPU is kept: little on a broken core, less on an efficient one."""
     core = room.host.core_of[pcpu]
     left = room.free[room.host.node_of[pcpu]].get(core, ())
-    return (len(left), core not in room.host.efficient_cores, -pcpu)
+    return (pcpu not in first_core(case.host), len(left), core not in room.host.efficient_cores, -pcpu)

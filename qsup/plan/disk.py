@@ -8,7 +8,10 @@ from typing import Literal
 from attrs import frozen
 
 from qsup.plan.case import Case
+from qsup.plan.emulator import SupportPlan
 from qsup.plan.host_facts import ImageFacts
+from qsup.plan.iothreads import IothreadSeat, iothread_seats, queue_threads
+from qsup.plan.layout import Layout
 from qsup.plan.ledger_index import image_keys
 from qsup.plan.vmplan import DiskPlan, ImagePlan, IothreadPlan
 from qsup.plan.wording import names_text
@@ -25,16 +28,24 @@ class DisksPlan:
     iothreads: tuple[IothreadPlan, ...]
 
 
-def plan_disks(case: Case, slots: tuple[int, ...], iothread_pin: frozenset[int]) -> DisksPlan:
+def plan_disks(case: Case, slots: tuple[int, ...], support: SupportPlan, layout: Layout | None) -> DisksPlan:
     """The disks; images that are missing, broken, locked or written by somebody else are noted, each by path."""
-    disks = tuple(_disk(case, position, disk, slots[position]) for position, disk in enumerate(case.spec.disks))
+    seats = iothread_seats(case, layout)
+    disks = tuple(
+        _disk(case, position, disk, slots[position], seats[position]) for position, disk in enumerate(case.spec.disks)
+    )
     _check_own_sharing(case, disks)
     _check_other_vms(case, disks)
-    iothreads = tuple(IothreadPlan(disk.iothread_id, iothread_pin) for disk in disks if disk.iothread_id is not None)
-    return DisksPlan(disks, iothreads)
+    several = layout is not None and len(layout.shares) > 1
+    return DisksPlan(disks, tuple(_iothread(support, seat, several) for of_disk in seats for seat in of_disk))
 
 
-def _disk(case: Case, position: int, disk: DiskSpec, slot: int) -> DiskPlan:
+def _iothread(support: SupportPlan, seat: IothreadSeat, several: bool) -> IothreadPlan:
+    pin = support.iothread_pin(seat.iothread_id, seat.host_nodes)
+    return IothreadPlan(seat.iothread_id, pin, seat.host_nodes if several else ())
+
+
+def _disk(case: Case, position: int, disk: DiskSpec, slot: int, seats: tuple[IothreadSeat, ...]) -> DiskPlan:
     direct = disk.cache in ("none", "directsync")
     return DiskPlan(
         disk_id=f"disk{position}",
@@ -43,10 +54,11 @@ def _disk(case: Case, position: int, disk: DiskSpec, slot: int) -> DiskPlan:
         cache=disk.cache,
         aio=disk.aio or ("native" if direct else "threads"),
         discard=disk.discard,
-        iothread_id=f"io-disk{position}" if disk.iothread else None,
+        iothread_id=seats[0].iothread_id if seats else None,
         pci_slot=slot,
         serial=disk.serial,
         boot_index=position,
+        queue_threads=queue_threads(seats),
     )
 
 
@@ -95,7 +107,7 @@ def _usable(case: Case, plan: ImagePlan, image: ImageFacts | None) -> bool:
 
 
 def _hint_of_path(path: str) -> str:
-    return f"correct disk.path, create or mount the image, or let the daemon's user read it (`namei -l {path}` shows the rights)"
+    return f"correct disk.path, create or mount the image, or let the daemon read it (`namei -l {path}` shows the rights)"
 
 
 def _check_access(case: Case, plan: ImagePlan, image: ImageFacts) -> None:
@@ -169,7 +181,7 @@ def _check_claims(case: Case, image: ImagePlan, claims: Mapping[str, tuple[str, 
     if names:
         case.notes.refuse(
             "plan.image-held",
-            f"this VM cannot {'read' if image.readonly else 'write'} the image {image.path} while {names_text(names)} {verb} it",
+            f"the image {image.path} cannot be {'read' if image.readonly else 'written'} while {names_text(names)} {verb} it",
             held_by=tuple((name, f"{verb} it") for name in names),
             hint=f"stop {names_text(names)}, or give this VM an image of its own",
         )

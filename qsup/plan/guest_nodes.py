@@ -13,17 +13,20 @@ from qsup.bytesize import format_byte_size
 from qsup.cpuset import format_cpulist
 from qsup.plan.case import Case
 from qsup.plan.layout import Layout, Share, even_parts, room_after, share_falling_over, share_on
+from qsup.plan.memory_refusal import holders_on
 from qsup.plan.memory_room import MemoryRoom
 from qsup.plan.memory_search import MemorySearch
+from qsup.plan.wording import left_text
 from qsup.spec.memory import GuestNodeSpec
 
 
 @define
 class _Left:
-    """What is left for the guest nodes still to come: memory, and guest cores per host node."""
+    """What is left for the guest nodes still to come: memory, guest cores and floating vCPUs per host node."""
 
     room: MemoryRoom
     cores: dict[int, int]
+    floats: dict[int, int]
     used: list[int]
 
 
@@ -31,7 +34,8 @@ def written_layout(search: MemorySearch, nodes: tuple[GuestNodeSpec, ...]) -> La
     """The layout of explicit guest nodes; None with a reason for every guest node that cannot be placed."""
     if not _vcpus_covered(search.case, nodes) or not _cores_whole(search, nodes):
         return None
-    left = _Left(search.room, {node: search.fit.guest_cores(node) for node in search.room.nodes}, [])
+    cores = {node: search.fit.guest_cores(node) for node in search.room.nodes}
+    left = _Left(search.room, cores, {node: search.fit.floats_on(node) for node in search.room.nodes}, [])
     overheads = even_parts(search.overhead_bytes, len(nodes))
     shares: dict[int, Share] = {}
     for position in sorted(range(len(nodes)), key=lambda at: (nodes[at].host_nodes is None, -nodes[at].size_bytes, at)):
@@ -93,7 +97,8 @@ def _share(
     share = share_on(left.room, hosts, vcpus, size_bytes, overhead)
     if share is None and search.case.spec.memory.policy == "preferred":
         distance = search.case.host.distance
-        others = sorted(left.room.nodes, key=lambda other: (other not in hosts, distance(hosts[0], other), other))
+        allowed = filter(search.case.policy.allows, left.room.nodes)
+        others = sorted(allowed, key=lambda other: (other not in hosts, distance(hosts[0], other), other))
         return share_falling_over(left.room, others, vcpus, size_bytes, overhead)
     return share
 
@@ -101,7 +106,10 @@ def _share(
 def _cores_fit(search: MemorySearch, left: _Left, hosts: tuple[int, ...], vcpus: tuple[int, ...]) -> bool:
     if search.case.spec.cpu.placement == "pinned" or not search.case.host.pcpus_of(hosts):
         return True
-    return sum(left.cores.get(node, 0) for node in hosts) >= len(search.fit.topology.guest_cores(vcpus))
+    owned, floating = search.fit.owned_cores(vcpus), search.fit.floating.intersection(vcpus)
+    if len(floating) > sum(left.floats.get(node, 0) for node in hosts):
+        return False
+    return sum(left.cores.get(node, 0) for node in hosts) >= len(owned)
 
 
 def _preferred_hosts(search: MemorySearch, left: _Left, position: int) -> list[int]:
@@ -125,13 +133,13 @@ def _preferred_hosts(search: MemorySearch, left: _Left, position: int) -> list[i
 def _take(search: MemorySearch, left: _Left, share: Share) -> None:
     left.room = room_after(left.room, share)
     left.used.extend(share.host_nodes)
-    if search.fit.room is None:
-        return
-    needed = len(search.fit.topology.guest_cores(share.vcpus))
-    for node in share.host_nodes:
-        part = min(needed, left.cores.get(node, 0))
-        left.cores[node] = left.cores.get(node, 0) - part
-        needed -= part
+    floating = len(search.fit.floating.intersection(share.vcpus))
+    owned = 0 if search.fit.room is None else len(search.fit.owned_cores(share.vcpus))
+    for room, needed in ((left.cores, owned), (left.floats, floating)):
+        for node in share.host_nodes:
+            part = min(needed, room.get(node, 0))
+            room[node] = room.get(node, 0) - part
+            needed -= part
 
 
 def _refuse(search: MemorySearch, left: _Left, position: int, node: GuestNodeSpec, overhead: int) -> None:
@@ -141,13 +149,21 @@ def _refuse(search: MemorySearch, left: _Left, position: int, node: GuestNodeSpe
     for host_node in hosts:
         if host_node not in left.room.nodes:
             continue
-        room = left.room.nodes[host_node].capacity_bytes(overhead)
+        room = left_text(left.room.nodes[host_node].capacity_bytes(overhead))
+        cores_left = _guest_cores_left(search, left, host_node)
         search.case.notes.refuse(
             "plan.guest-node-short",
             f"guest node {position} needs {size} and {cores} guest cores; host node {host_node} has "
-            f"{format_byte_size(room)} and {left.cores.get(host_node, 0)}, after the guest nodes before it",
-            needed=f"{size}, {cores} guest cores",
-            available=f"{format_byte_size(room)}, {left.cores.get(host_node, 0)} guest cores",
+            f"{room} and room for {cores_left} left after the guest nodes before it",
+            needed=f"{size} and {cores} guest cores",
+            available=f"{room} and {cores_left} guest cores",
             host_node=host_node,
+            held_by=() if search.case.notes.brief else holders_on(search.case, host_node),
             hint="name other host nodes for it, make it smaller, or leave host_nodes out",
         )
+
+
+def _guest_cores_left(search: MemorySearch, left: _Left, host_node: int) -> int:
+    if search.fit.room is None and search.case.spec.cpu.placement == "shared":
+        return left.floats.get(host_node, 0) // search.fit.topology.threads
+    return left.cores.get(host_node, 0)

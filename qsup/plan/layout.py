@@ -36,10 +36,14 @@ class Share:
 
 @frozen
 class Layout:
-    """All guest nodes, position = guest node. `stray_nodes`: where vCPUs may go when the nodes of their memory are full."""
+    """All guest nodes, position = guest node. `stray_nodes`: where vCPUs may go when the nodes of their memory are full.
+
+    `cost`: the points that speak against it, where it was searched for.
+    """
 
     shares: tuple[Share, ...]
     stray_nodes: tuple[int, ...]
+    cost: int = 0
 
 
 def share_on(

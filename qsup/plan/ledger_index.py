@@ -24,10 +24,10 @@ Names = tuple[str, ...]
 class LedgerIndex:
     """Claims of all holdings; a key without a claim is absent.
 
-    `exclusive` pCPUs belong to dedicated and isolated VMs (the latter's emptied siblings as well), `pinned` to explicit
+    `exclusive` pCPUs belong to one VM alone (its own vCPUs', emptied siblings, own support threads'), `pinned` to explicit
     pins, `emulators` to emulator sets that were asked for. `written` and `read` are images (`image_keys`). `shared` counts
-    guest nodes of shared VMs per tuple of host nodes, `shared_load` their vCPUs per host node. `pages_due` and `base_due` are
-    promised and not yet taken, per (host node, page size) in pages and per host node in bytes.
+    guest nodes with floating vCPUs per tuple of host nodes, `shared_load` their vCPUs per host node. `pages_due` and `base_due`
+    are promised and not yet taken, per (host node, page size) in pages and per host node in bytes.
     """
 
     exclusive: Mapping[int, Names] = field(factory=dict)
@@ -78,10 +78,11 @@ def index_of(holdings: Iterable[Holding]) -> LedgerIndex:
 
 
 def exclusive_pcpus(plan: VmPlan) -> frozenset[int]:
-    """The pCPUs that belong to this VM alone; empty for shared and pinned ones."""
+    """The pCPUs that belong to this VM alone: of its vCPUs (none for shared and pinned ones), and of its other threads."""
+    own = plan.emptied | plan.support_pcpus
     if plan.placement not in ("dedicated", "isolated"):
-        return plan.emptied
-    return plan.emptied.union(*(vcpu.pin for vcpu in plan.vcpus))
+        return own
+    return own.union(*(vcpu.pin for vcpu in plan.vcpus if vcpu.vcpu_index not in plan.shared_vcpus))
 
 
 def pages_due(holding: Holding) -> dict[tuple[int, int], int]:
@@ -137,7 +138,7 @@ def _claims_of(holding: Holding) -> LedgerIndex:
         written={key: own for image in _images(plan) if not image.readonly for key in image_keys(image)},
         read={key: own for image in _images(plan) if image.readonly for key in image_keys(image)},
         shared=_shared_nodes(plan),
-        shared_load=_shared_load(plan),
+        shared_load=shared_load_of(plan),
         pages_due=pages_due(holding),
         base_due=base_due(holding),
     )
@@ -154,25 +155,28 @@ def _images(plan: VmPlan) -> Iterable[ImagePlan]:
 
 def _shared_nodes(plan: VmPlan) -> dict[tuple[int, ...], int]:
     counts: dict[tuple[int, ...], int] = {}
-    if plan.placement == "shared":
-        for node in plan.guest_nodes:
+    for node in plan.guest_nodes:
+        if not plan.floating.isdisjoint(node.vcpus):
             counts[node.host_nodes] = counts.get(node.host_nodes, 0) + 1
     return counts
 
 
-def _shared_load(plan: VmPlan) -> dict[int, int]:
+def shared_load_of(plan: VmPlan) -> dict[int, int]:
+    """The VM's floating vCPUs per host node; those of a guest node on several host nodes count on each."""
     load: dict[int, int] = {}
-    if plan.placement == "shared":
-        for node in plan.guest_nodes:
-            for host_node in node.host_nodes:
-                load[host_node] = load.get(host_node, 0) + len(node.vcpus)
+    if not plan.floating:
+        return load
+    for node in plan.guest_nodes:
+        count = len(plan.floating.intersection(node.vcpus))
+        for host_node in node.host_nodes if count else ():
+            load[host_node] = load.get(host_node, 0) + count
     return load
 
 
 def _add_names(table: Mapping[Key, Names], claims: Mapping[Key, Names], name: str) -> Mapping[Key, Names]:
     if not claims:
         return table
-    return {**table, **{key: (*table.get(key, ()), name) for key in claims}}
+    return {**table, **{key: tuple(sorted((*table.get(key, ()), name))) for key in claims}}
 
 
 def _drop_names(table: Mapping[Key, Names], claims: Mapping[Key, Names], name: str) -> Mapping[Key, Names]:

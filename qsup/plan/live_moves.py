@@ -133,6 +133,7 @@ def _movable_seats(plans: Iterable[VmPlan]) -> Mapping[int, _Seat]:
         for plan in plans
         if plan.placement == "dedicated"
         for vcpu in plan.vcpus
+        if vcpu.vcpu_index not in plan.floating
         for pcpu in vcpu.pin
     }
 

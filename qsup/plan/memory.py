@@ -36,12 +36,13 @@ def _allowed(case: Case) -> tuple[int, ...]:
     """The host nodes that may give memory, ascending."""
     asked = case.spec.memory.host_nodes
     nodes = (node.host_node for node in case.facts.nodes if node.memory_total_bytes > 0)
-    return tuple(node for node in nodes if asked is None or node in asked)
+    return tuple(node for node in nodes if (asked is None or node in asked) and case.policy.allows(node))
 
 
 def _well_formed(case: Case) -> bool:
     before = len(case.notes.reasons)
     _check_host_nodes(case)
+    _check_allowed_nodes(case)
     _check_page_size(case)
     _check_binding(case)
     if not any(node.memory_total_bytes for node in case.facts.nodes):
@@ -60,16 +61,41 @@ def _check_host_nodes(case: Case) -> None:
                 f"host node {node} does not exist",
                 needed=f"host node {node}",
                 available=f"host nodes {', '.join(map(str, known))}",
-                hint="name host nodes that `qsup topology` shows",
+                hint="correct host_nodes in [memory]; `qsup topology` shows what there is",
             )
         elif not known[node]:
             case.notes.refuse(
                 "plan.host-node-empty",
                 f"host node {node} has no memory",
                 host_node=node,
-                available="0B",
-                hint="name a host node with memory; `qsup topology` shows which have",
+                needed="a host node with memory",
+                available=f"host nodes {', '.join(str(other) for other, size in known.items() if size) or 'none'}",
+                hint="correct host_nodes in [memory]; `qsup topology` shows what there is",
             )
+
+
+def _check_allowed_nodes(case: Case) -> None:
+    """The settings keep VMs off some nodes; at least one with memory must be left."""
+    spec, allows = case.spec.memory, case.policy.allows
+    written = [spec.host_nodes or frozenset(), *(node.host_nodes or frozenset() for node in spec.nodes or ())]
+    barred = sorted(node for node in frozenset[int]().union(*written) if not allows(node))
+    allowed = ", ".join(str(node.host_node) for node in case.facts.nodes if allows(node.host_node)) or "none"
+    with_memory = [node.host_node for node in case.facts.nodes if node.memory_total_bytes]
+    if barred:
+        case.notes.refuse(
+            "plan.host-node-barred",
+            f"host node {', '.join(map(str, barred))} is not among those that VMs may be placed on",
+            needed=f"host node {', '.join(map(str, barred))}",
+            available=f"host nodes {allowed}",
+            hint="name other host nodes, or add it to place.host_nodes in the settings",
+        )
+    elif not any(allows(node) for node in with_memory) and with_memory:
+        case.notes.refuse(
+            "plan.no-node-allowed",
+            "none of the host nodes that VMs may be placed on exists and has memory",
+            available=f"host nodes {allowed}",
+            hint="correct place.host_nodes in the settings",
+        )
 
 
 def _check_page_size(case: Case) -> None:
@@ -90,8 +116,9 @@ def _check_page_size(case: Case) -> None:
             "plan.hugepage-size-absent",
             f"this host has no hugepages of {format_byte_size(spec.hugepages_bytes)}",
             needed=f"pages of {format_byte_size(spec.hugepages_bytes)}",
-            available=", ".join(map(format_byte_size, have)) or "no hugepages",
-            hint="ask for a page size that the host has, or leave memory.hugepages out",
+            available=f"pages of {' and '.join(map(format_byte_size, have))}" if have else "no hugepages",
+            hint=f"{'ask for a size that the host has, or ' if have else ''}leave memory.hugepages out, or add the size on the "
+            f"kernel's command line (hugepagesz={format_byte_size(spec.hugepages_bytes)[:-2]})",
         )
 
 

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from qsup.bytesize import format_byte_size
-from qsup.cpuset import format_cpulist
 from qsup.plan.case import Case
 from qsup.plan.host_facts import PoolFacts
 from qsup.plan.housekeeping import fixed_housekeeping
+from qsup.plan.ledger_index import shared_load_of
+from qsup.plan.memory_room import NodeRoom
 from qsup.plan.memory_search import MemorySearch
+from qsup.plan.wording import left_text, needed_text, pcpus_text
 
 Held = tuple[tuple[str, str], ...]
 
@@ -23,7 +25,7 @@ def explain_no_layout(search: MemorySearch) -> None:
     if _memory_short(search):
         for node in search.allowed:
             _explain_memory(search, node)
-    if _cores_short(search):
+    if search.cores_short():
         for node in search.cpu_nodes():
             _explain_pcpus(search, node)
     if len(search.case.notes.reasons) == before:
@@ -36,16 +38,13 @@ def _memory_short(search: MemorySearch) -> bool:
     return room < search.case.spec.memory.size_bytes
 
 
-def _cores_short(search: MemorySearch) -> bool:
-    return sum(map(search.fit.guest_cores, search.cpu_nodes())) < len(search.guest_cores)
-
-
 def _explain_memory(search: MemorySearch, node: int) -> None:
     case, room = search.case, search.room.nodes[node]
     size = case.spec.memory.size_bytes
-    overhead = format_byte_size(search.overhead_bytes)
-    base = f"{format_byte_size(max(0, room.base_bytes))} in base pages"
+    overhead = needed_text(search.overhead_bytes)
+    base = f"{left_text(room.base_bytes)} in base pages"
     if not room.hugepages:
+        held_by = base_holders(case, node)
         case.notes.refuse(
             "plan.memory-short",
             f"host node {node} has {base} after its reserve and promises; the VM needs {format_byte_size(size)} "
@@ -53,12 +52,14 @@ def _explain_memory(search: MemorySearch, node: int) -> None:
             needed=f"{format_byte_size(size)} + {overhead} overhead",
             available=base,
             host_node=node,
-            held_by=_base_holders(case, node),
-            hint="make memory.size smaller, or stop a VM that holds memory on this node",
+            held_by=held_by,
+            hint=_ways(case, held_by, "make memory.size smaller"),
         )
         return
-    if room.base_bytes < 0:
+    if room.base_bytes < search.overhead_bytes:
         _explain_overhead(search, node)
+        if _pages_suffice(search, room):
+            return
     page = format_byte_size(room.page_size_bytes)
     pool = _pool_of(case, node, room.page_size_bytes)
     if pool is None:
@@ -68,7 +69,7 @@ def _explain_memory(search: MemorySearch, node: int) -> None:
             needed=f"{size // room.page_size_bytes} pages of {page}",
             available=_sizes_of(case, node),
             host_node=node,
-            hint="ask for a page size that the host has, or add it on the kernel's command line (hugepagesz=)",
+            hint=f"use a page size that the host has, or add this one on the kernel's command line (hugepagesz={page[:-2]})",
         )
         return
     case.notes.refuse(
@@ -79,22 +80,40 @@ def _explain_memory(search: MemorySearch, node: int) -> None:
         available=f"{room.pages} pages of {page}",
         host_node=node,
         held_by=page_holders(case, node, pool),
-        hint=_growth_hint(search, node),
+        hint=_growth_hint(search, node, pool),
     )
 
 
 def _explain_overhead(search: MemorySearch, node: int) -> None:
     room = search.room.nodes[node]
+    held_by = base_holders(search.case, node)
     search.case.notes.refuse(
         "plan.overhead-short",
-        f"host node {node} has no base pages left for QEMU's own {format_byte_size(search.overhead_bytes)}: it is "
-        f"{format_byte_size(-room.base_bytes)} short of its reserve and promises",
-        needed=format_byte_size(search.overhead_bytes),
-        available="0B",
+        f"host node {node} has {left_text(room.base_bytes)} in base pages after its reserve and promises; QEMU itself needs "
+        f"{needed_text(search.overhead_bytes)} beside the hugepages",
+        needed=needed_text(search.overhead_bytes),
+        available=left_text(room.base_bytes),
         host_node=node,
-        held_by=_base_holders(search.case, node),
-        hint="shrink the hugepage pool of this node, lower place.reserved_memory, or stop a VM",
+        held_by=held_by,
+        hint=_ways(
+            search.case,
+            held_by,
+            "shrink this node's hugepage pool (nr_hugepages)",
+            "lower place.reserved_memory in the settings",
+        ),
     )
+
+
+def _pages_suffice(search: MemorySearch, room: NodeRoom) -> bool:
+    return (room.pages or 0) * room.page_size_bytes >= search.case.spec.memory.size_bytes
+
+
+def _ways(case: Case, held_by: Held, *ways: str) -> str:
+    """The ways out as a hint; where VMs hold something, the last is to stop them, the one named that holds most."""
+    names = [name for name, _ in held_by if name in case.ledger.holdings]
+    stop = f"stop {names[0]}" if len(names) == 1 else f"stop VMs there ({names[0]} holds most)" if names else None
+    *first, last = [*ways, stop] if stop else ways
+    return f"{', '.join(first)}, or {last}" if first else last
 
 
 def _growth_text(search: MemorySearch, node: int) -> str:
@@ -105,15 +124,18 @@ def _growth_text(search: MemorySearch, node: int) -> str:
     return f"may not grow (memory for {possible} more is free)"
 
 
-def _growth_hint(search: MemorySearch, node: int) -> str:
+def _growth_hint(search: MemorySearch, node: int, pool: PoolFacts) -> str:
     room = search.room.nodes[node]
     needed = search.case.spec.memory.size_bytes // room.page_size_bytes - (room.pages or 0)
     possible = max(0, room.base_bytes - search.overhead_bytes) // room.page_size_bytes
     if room.grows or possible < needed:
-        return "stop a VM that holds pages on this node, make memory.size smaller, or use another page size"
+        held_by = page_holders(search.case, node, pool)
+        return _ways(search.case, held_by, "make memory.size smaller", "use another page size")
+    size_dir = f"node{node}/hugepages/hugepages-{pool.page_size_bytes >> 10}kB"
+    by_hand = f"echo {pool.total + needed} > /sys/devices/system/node/{size_dir}/nr_hugepages"
     if not search.case.facts.may_grow_pools:
-        return f"grow the pool by {needed} pages as root, or run the daemon as root: the memory for it is free"
-    return f"set grow_hugepages = true in the settings, or grow the pool by {needed} pages: the memory for it is free"
+        return f"run the daemon as root, or grow the pool by {needed} pages as root: {by_hand}"
+    return f"set place.grow_hugepages = true in the settings, or grow the pool by {needed} pages: {by_hand}"
 
 
 def _pool_of(case: Case, node: int, page_size_bytes: int) -> PoolFacts | None:
@@ -127,8 +149,8 @@ def _sizes_of(case: Case, node: int) -> str:
 
 
 def page_holders(case: Case, node: int, pool: PoolFacts) -> Held:
-    """Who holds pages of this pool: VMs by name, then "foreign" for what no VM of qsup took."""
-    held: list[tuple[str, str]] = []
+    """Who holds pages of this pool: "foreign" for what no VM of qsup took, then VMs, who holds most first."""
+    held: list[tuple[int, str]] = []
     taken = 0
     for name, holding in sorted(case.ledger.holdings.items()):
         taken += holding.pages_taken.get((node, pool.page_size_bytes), 0)
@@ -139,79 +161,119 @@ def page_holders(case: Case, node: int, pool: PoolFacts) -> Held:
             if (host_node, guest.page_size_bytes) == (node, pool.page_size_bytes)
         )
         if pages and name != case.spec.name:
-            held.append((name, f"{pages} pages"))
+            held.append((pages, name))
     foreign = pool.total - pool.free - taken
-    if foreign > 0:
-        held.append(("foreign", f"{foreign} pages"))
-    return tuple(held)
+    others = [("foreign", f"{foreign} pages")] if foreign > 0 else []
+    return (*others, *((name, f"{pages} pages") for pages, name in _most_first(held)))
 
 
-def _base_holders(case: Case, node: int) -> Held:
-    held = [("host", f"{format_byte_size(case.policy.reserved_memory_bytes)} reserve")]
+def _most_first(held: Iterable[tuple[int, str]]) -> list[tuple[int, str]]:
+    return sorted(held, key=lambda pair: (-pair[0], pair[1]))
+
+
+def base_holders(case: Case, node: int) -> Held:
+    """Who holds base pages of the node: the host's reserve, then VMs, who holds most first."""
+    held: list[tuple[int, str]] = []
     for name, holding in sorted(case.ledger.holdings.items()):
-        amount = sum(
-            size for guest in holding.plan.guest_nodes for host_node, size in guest.base_bytes if host_node == node
-        )
+        amount = sum(size for guest in holding.plan.guest_nodes for host_node, size in guest.base_bytes if host_node == node)
         if amount and name != case.spec.name:
-            held.append((name, format_byte_size(amount)))
-    return tuple(held)
+            held.append((amount, name))
+    reserve = ("host", f"{format_byte_size(case.policy.reserved_memory_on(node))} reserve")
+    return (reserve, *((name, needed_text(amount)) for amount, name in _most_first(held)))
+
+
+def holders_on(case: Case, node: int) -> Held:
+    """Who holds memory of the node, of the kind that this VM asks for, and pCPUs."""
+    pool = _pool_of(case, node, case.spec.memory.hugepages_bytes or 0)
+    memory = base_holders(case, node) if pool is None else page_holders(case, node, pool)
+    return (*memory, *(pcpu_holders(case, node) if case.spec.cpu.placement in ("dedicated", "isolated") else ()))
 
 
 def _explain_pcpus(search: MemorySearch, node: int) -> None:
     case, fit = search.case, search.fit
-    needed = len(search.guest_cores)
-    if case.spec.cpu.placement == "shared":
-        refuse_empty_pool(case, node)
+    if len(search.fit.floating) > sum(map(fit.floats_on, search.cpu_nodes())):
+        _explain_floating(search, node)
+    needed = len(search.owned_cores)
+    if needed <= sum(map(fit.guest_cores, search.cpu_nodes())):
         return
     what = _unit_text(search)
+    held_by = pcpu_holders(case, node)
     case.notes.refuse(
         "plan.pcpus-short",
-        f"host node {node} has room for {fit.guest_cores(node)} guest cores ({what}); the VM needs {needed}",
+        f"host node {node} has room for {fit.guest_cores(node)} guest cores (each {what}); the VM needs {needed}",
         needed=f"{needed} × {what}",
         available=f"{fit.guest_cores(node)} × {what}",
         host_node=node,
-        held_by=pcpu_holders(case, node),
-        hint="ask for fewer vCPUs, another placement, or stop a VM that holds pCPUs on this node",
+        held_by=held_by,
+        hint=_ways(case, held_by, "ask for fewer vCPUs", "use another placement"),
     )
+
+
+def _explain_floating(search: MemorySearch, node: int) -> None:
+    case, pcpus = search.case, len(search.fit.pool.on((node,)))
+    if not pcpus or case.policy.overcommit is None:
+        refuse_empty_pool(case, node)
+        return
+    needed, room = len(search.fit.floating), search.fit.floats_on(node)
+    held_by = tuple((name, f"{count} shared vCPUs") for count, name in _floaters(case, node))
+    case.notes.refuse(
+        "plan.pool-crowded",
+        f"host node {node} has room for {room} shared vCPUs ({pcpus} pool pCPUs, place.overcommit = {case.policy.overcommit}); "
+        f"the VM has {needed}",
+        needed=f"{needed} shared vCPUs",
+        available=f"{room} shared vCPUs",
+        host_node=node,
+        held_by=held_by,
+        hint=_ways(case, held_by, "ask for fewer vCPUs", "raise place.overcommit in the settings"),
+    )
+
+
+def _floaters(case: Case, node: int) -> list[tuple[int, str]]:
+    """The VMs that float on the node, with their shared vCPUs there, who has most first."""
+    counts = ((shared_load_of(holding.plan).get(node, 0), name) for name, holding in case.ledger.holdings.items())
+    return _most_first((count, name) for count, name in counts if count and name != case.spec.name)
 
 
 def refuse_empty_pool(case: Case, node: int) -> None:
     """Note that shared vCPUs find no pCPU on the node."""
+    held_by = pcpu_holders(case, node)
     case.notes.refuse(
         "plan.shared-pool-empty",
         f"host node {node} has no pCPU left in the shared pool",
         needed="1 pCPU",
         available="0 pCPUs",
         host_node=node,
-        held_by=pcpu_holders(case, node),
-        hint="stop a dedicated VM, or leave more pCPUs out of housekeeping and isolation",
+        held_by=held_by,
+        hint=_ways(case, held_by, "leave more pCPUs out of housekeeping and isolation"),
     )
 
 
 def _unit_text(search: MemorySearch) -> str:
     fit = search.fit
+    threads = fit.topology.threads
     if fit.room is not None and fit.room.whole:
-        return f"{fit.groups_per_core} whole host core{'s' if fit.groups_per_core > 1 else ''}"
-    if fit.room is not None and fit.room.group > 1:
-        return f"{fit.room.group} free siblings of one host core"
-    return f"{fit.topology.threads} free pCPU{'s' if fit.topology.threads > 1 else ''}"
+        return f"{threads} whole host core{'s' if threads > 1 else ''}"
+    if fit.room is not None and fit.room.manner == "siblings":
+        return f"{threads} free siblings of one host core"
+    return f"{threads} free pCPU{'s' if threads > 1 else ''}"
 
 
 def pcpu_holders(case: Case, node: int) -> Held:
-    """Who holds pCPUs of the node: VMs by name with their cpulists, then the host."""
+    """Who holds pCPUs of the node, with their cpulists: the host itself, then VMs, who holds most first."""
     local = case.host.pcpus_of((node,))
     held: dict[str, set[int]] = {}
     for claims in (case.others.exclusive, case.others.pinned, case.others.emulators):
         _collect(held, claims, local)
-    named = [(name, f"pCPUs {format_cpulist(held[name])}") for name in sorted(held)]
+    named: list[tuple[str, str]] = []
     for name, pcpus in (
         ("housekeeping", fixed_housekeeping(case.host, case.policy) & local),
         ("isolated", case.host.isolated & local if case.spec.cpu.placement == "shared" else frozenset()),
         ("shared pool", _kept(case) & local),
     ):
         if pcpus:
-            named.append((name, f"pCPUs {format_cpulist(pcpus)}"))
-    return tuple(named)
+            named.append((name, pcpus_text(pcpus)))
+    vms = _most_first((len(pcpus), name) for name, pcpus in held.items())
+    return (*named, *((name, pcpus_text(held[name])) for _, name in vms))
 
 
 def _collect(held: dict[str, set[int]], claims: Mapping[int, tuple[str, ...]], local: frozenset[int]) -> None:
@@ -230,14 +292,15 @@ def _kept(case: Case) -> frozenset[int]:
 
 def _explain_combination(search: MemorySearch) -> None:
     nodes = ", ".join(map(str, search.allowed))
+    cores = len(search.owned_cores or search.floating_cores)
     search.case.notes.refuse(
         "plan.no-node-set",
         f"no set of the host nodes {nodes} has both the memory and the pCPUs, though each would be enough by itself",
-        needed=f"{format_byte_size(search.case.spec.memory.size_bytes)} and {len(search.guest_cores)} guest cores",
+        needed=f"{format_byte_size(search.case.spec.memory.size_bytes)} and {cores} guest cores",
         available="; ".join(
-            f"node {node}: {format_byte_size(search.room.nodes[node].capacity_bytes(search.overhead_bytes))}, "
+            f"node {node}: {left_text(search.room.nodes[node].capacity_bytes(search.overhead_bytes))}, "
             f"{search.core_rooms[node]} guest cores"
             for node in search.allowed
         ),
-        hint="leave memory.host_nodes out, or split the VM into guest nodes by hand",
+        hint="leave host_nodes and pins out where they are written, or write guest nodes (memory.nodes) that fit",
     )

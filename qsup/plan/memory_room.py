@@ -2,7 +2,8 @@
 
 Strategy, per node:
 
-    pages  = pool.free + what this VM has taken itself − max(promised to others and not yet taken, reserved by anybody)
+    pages  = pool.free + what this VM has taken itself − those left to others by the settings
+             − max(promised to others and not yet taken, reserved by anybody)
     base   = memory free + what this VM has taken itself − the host's reserve − base pages promised to others and not yet taken
              − pages promised to others for which the pool has yet to grow
     room   = pages × page size, plus what the pool can grow by out of `base` (hugepages); or `base` (base pages)
@@ -91,11 +92,11 @@ def _base_unit(case: Case) -> int:
 def _node_room(case: Case, node: HostNodeFacts, page_size: int | None) -> NodeRoom:
     own = case.own
     own_base = own.base_taken_bytes.get(node.host_node, 0) if own else 0
-    ungrown = sum(max(0, -_pages_left(case, node, pool)) * pool.page_size_bytes for pool in node.pools)
+    ungrown = sum(_pages_to_grow(case, node, pool) * pool.page_size_bytes for pool in node.pools)
     base = (
         node.memory_free_bytes
         + own_base
-        - case.policy.reserved_memory_bytes
+        - case.policy.reserved_memory_on(node.host_node)
         - case.others.base_due.get(node.host_node, 0)
         - ungrown
     )
@@ -114,7 +115,14 @@ def _pages_left(case: Case, node: HostNodeFacts, pool: PoolFacts) -> int:
     key = (node.host_node, pool.page_size_bytes)
     own = case.own
     own_taken = own.pages_taken.get(key, 0) if own else 0
-    return pool.free + own_taken - max(case.others.pages_due.get(key, 0), min(pool.reserved, pool.free))
+    kept = case.policy.reserved_pages_on(node.host_node, pool.page_size_bytes)
+    return pool.free + own_taken - kept - max(case.others.pages_due.get(key, 0), min(pool.reserved, pool.free))
+
+
+def _pages_to_grow(case: Case, node: HostNodeFacts, pool: PoolFacts) -> int:
+    """Pages promised to others by which the pool has yet to grow."""
+    due = case.others.pages_due.get((node.host_node, pool.page_size_bytes), 0)
+    return min(due, max(0, -_pages_left(case, node, pool)))
 
 
 def split_evenly(total: int, capacities: Sequence[int]) -> tuple[int, ...] | None:

@@ -1,20 +1,22 @@
 """Where the memory goes, and with it the VM: the search for host nodes.
 
-Strategy, for `nodes = "auto"`: the last placement where it still fits; else the smallest number of host nodes that take
-both memory and vCPUs, and among sets of that size the one that needs no pool growth, then the nearest ones, then (owned
-pCPUs) the tightest or (shared) the least loaded; else memory where it fits, and the vCPUs on the nearest pCPUs, with a warning.
+Strategy, for `nodes = "auto"`: the last placement where it still fits; else the cheapest set of host nodes (`cost.py`) that
+takes both memory and vCPUs, which in nearly all cases is one of the smallest; of equal ones the fullest (or emptiest, by
+policy), then the lowest; else memory where it fits, and the vCPUs on the nearest pCPUs, with a warning.
 Sets are enumerated on hosts of up to eight nodes; on larger ones each node with its nearest neighbours stands for all.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cached_property
 from itertools import combinations
 
 from attrs import frozen
 
 from qsup.plan.case import Case
+from qsup.plan.core_choice import seat_on
+from qsup.plan.cost import REMOTE, devices_cost, load_cost, nodes_cost
 from qsup.plan.cpu_fit import CpuFit
 from qsup.plan.layout import Layout, Share, even_parts, share_falling_over, share_on
 from qsup.plan.memory_room import MemoryRoom, split_evenly
@@ -35,13 +37,18 @@ class MemorySearch:
 
     @cached_property
     def core_rooms(self) -> Mapping[int, int]:
-        """Guest cores that each allowed node takes."""
+        """Guest cores with their own pCPUs that each allowed node takes."""
         return {node: self.fit.guest_cores(node) for node in self.allowed}
 
     @cached_property
-    def guest_cores(self) -> tuple[tuple[int, ...], ...]:
-        """The VM's guest cores, each with its vCPUs."""
-        return self.fit.topology.guest_cores(range(self.fit.topology.vcpus))
+    def owned_cores(self) -> tuple[tuple[int, ...], ...]:
+        """The VM's guest cores that get pCPUs of their own, each with its vCPUs."""
+        return self.fit.owned_cores(range(self.fit.topology.vcpus))
+
+    @cached_property
+    def floating_cores(self) -> tuple[tuple[int, ...], ...]:
+        """The VM's guest cores that float."""
+        return self.fit.floating_cores(range(self.fit.topology.vcpus))
 
     def found(self) -> Layout | None:
         """The layout for "auto"; None where the memory does not fit, or the vCPUs do not."""
@@ -51,21 +58,26 @@ class MemorySearch:
             return self._interleaved()
         shares = self._pinned() if self.case.spec.cpu.placement == "pinned" else self._floating()
         if shares is not None:
-            return Layout(shares, stray_nodes=())
-        if self._cores_short():
+            return Layout(shares, stray_nodes=(), cost=self._cost_of_shares(shares))
+        if self.cores_short():
             return None
         stray = self._least(with_cores=False)
         if stray is None and self.case.spec.memory.policy == "preferred":
             stray = self._preferred()
-        return None if stray is None else Layout(stray, self.cpu_nodes())
+        return None if stray is None else Layout(stray, self.cpu_nodes(), cost=self._cost_of_shares(stray))
 
-    def _cores_short(self) -> bool:
+    def _cost_of_shares(self, shares: Sequence[Share]) -> int:
+        if self.case.spec.cpu.placement == "pinned" or any(len(share.host_nodes) != 1 for share in shares):
+            return 0
+        return self.cost_of([share.host_nodes[0] for share in shares], shares)
+
+    def cores_short(self) -> bool:
         """Whether all nodes that may run the VM together lack pCPUs for it."""
-        return sum(map(self.fit.guest_cores, self.cpu_nodes())) < len(self.guest_cores)
+        return not self.fit.takes(self.cpu_nodes())
 
     def cpu_nodes(self) -> tuple[int, ...]:
         """The nodes that may run the VM: all that have pCPUs, or of the asked ones those that have (if any has)."""
-        everywhere = tuple(sorted(self.case.host.node_pcpus))
+        everywhere = tuple(node for node in sorted(self.case.host.node_pcpus) if self.case.policy.allows(node))
         asked = tuple(node for node in self.allowed if node in self.case.host.node_pcpus)
         return asked if self.restricted and asked else everywhere
 
@@ -81,14 +93,19 @@ class MemorySearch:
         return self._on(nodes, with_cores=True) if len(set(nodes)) == len(nodes) else None
 
     def _least(self, *, with_cores: bool) -> tuple[Share, ...] | None:
+        """The cheapest layout over any set of nodes."""
+        best: tuple[tuple[int, ...], tuple[Share, ...]] | None = None
         for count in range(1, len(self.allowed) + 1):
+            if best is not None and best[0][0] <= nodes_cost(self.case.host, (0,) * count, grows=False):
+                break
             if self._hopeless(count):
                 continue
-            found = ((nodes, self._on(nodes, with_cores=with_cores)) for nodes in self._sets(count))
-            fitting = [(self._rank(nodes, shares), shares) for nodes, shares in found if shares is not None]
-            if fitting:
-                return min(fitting, key=lambda ranked: ranked[0])[1]
-        return None
+            for nodes in self._sets(count):
+                shares = self._on(nodes, with_cores=with_cores)
+                rank = None if shares is None else self._rank(nodes, shares)
+                if rank is not None and shares is not None and (best is None or rank < best[0]):
+                    best = (rank, shares)
+        return None if best is None else best[1]
 
     def _hopeless(self, count: int) -> bool:
         """Whether even the roomiest `count` nodes lack memory."""
@@ -108,16 +125,20 @@ class MemorySearch:
 
     def _on(self, nodes: Sequence[int], *, with_cores: bool) -> tuple[Share, ...] | None:
         """One guest node per host node, memory and vCPUs split as evenly as they fit."""
-        rooms = [self.core_rooms[node] if with_cores else len(self.guest_cores) for node in nodes]
-        counts = split_evenly(len(self.guest_cores), rooms)
-        if counts is None:
+        owned = [self.core_rooms[node] if with_cores else len(self.owned_cores) for node in nodes]
+        floating = [self._floating_room(node, with_cores=with_cores) for node in nodes]
+        counts = split_evenly(len(self.owned_cores), owned)
+        float_counts = split_evenly(len(self.floating_cores), floating)
+        if counts is None or float_counts is None:
             return None
-        owners = []
-        first = 0
-        for count in counts:
-            owners.append(tuple(vcpu for core in self.guest_cores[first : first + count] for vcpu in core))
-            first += count
-        return self._split_over(nodes, owners)
+        parts = zip(_cut(self.owned_cores, counts), _cut(self.floating_cores, float_counts), strict=True)
+        return self._split_over(nodes, [tuple(sorted((*own, *floats))) for own, floats in parts])
+
+    def _floating_room(self, node: int, *, with_cores: bool) -> int:
+        """Floating guest cores that the node takes; without cores of its own it lends those of the nearest node."""
+        if not with_cores and not self.fit.pool.on((node,)):
+            return len(self.floating_cores)
+        return self.fit.floats_on(node) // self.fit.topology.threads
 
     def _split_over(self, nodes: Sequence[int], owners: Sequence[tuple[int, ...]]) -> tuple[Share, ...] | None:
         """One guest node per host node with these vCPUs, memory as even as it fits; None where a node gives nothing."""
@@ -130,31 +151,58 @@ class MemorySearch:
         shares = [share_on(self.room, (node,), own, size * self.room.unit_bytes, part) for node, part, size, own in pieces]
         return tuple(share for share in shares if share is not None) if all(shares) else None
 
-    def _rank(self, nodes: Sequence[int], shares: Sequence[Share]) -> tuple[object, ...]:
-        distance = sum(self.case.host.distance(one, other) for one in nodes for other in nodes)
-        way = self._way_to_pcpus(nodes)
-        return (way, any(share.growth for share in shares), distance, *self._arrangement(nodes), tuple(nodes))
+    def _rank(self, nodes: Sequence[int], shares: Sequence[Share]) -> tuple[int, ...]:
+        """Cost first; then the fullest or emptiest nodes, by policy; then the lowest."""
+        left = sum(self.core_rooms[node] for node in nodes), sum(self.room.capacities(nodes, 0))
+        emptiest = self.case.policy.strategy == "spread" or not self.owned_cores
+        return (self.cost_of(nodes, shares), *((-room for room in left) if emptiest else left), *nodes)
+
+    def cost_of(self, nodes: Sequence[int], shares: Sequence[Share]) -> int:
+        """The points that speak against guest memory on these nodes with these guest nodes."""
+        cost = nodes_cost(self.case.host, nodes, grows=any(share.growth for share in shares))
+        cost += devices_cost(self._devices, nodes) + REMOTE * self._way_to_pcpus(nodes) * self.fit.topology.threads
+        if self.floating_cores:
+            load = sum(self.case.others.shared_load.get(node, 0) for node in nodes)
+            own = len(self.floating_cores) * self.fit.topology.threads
+            cost += load_cost(load + own, len(self.fit.pool.on(nodes)))
+        if self.fit.room is None:
+            return cost
+        pairs = zip(nodes, shares, strict=True)
+        return cost + sum(self._seat_cost(node, len(self.fit.owned_cores(share.vcpus))) for node, share in pairs)
+
+    def _seat_cost(self, node: int, count: int) -> int:
+        if (node, count) not in self._seat_costs:
+            assert self.fit.room is not None, "only VMs with pCPUs of their own have seats"
+            self._seat_costs[node, count] = seat_on(self.fit.room, node, count)[0]
+        return self._seat_costs[node, count]
+
+    @cached_property
+    def _seat_costs(self) -> dict[tuple[int, int], int]:
+        return {}
+
+    @cached_property
+    def _devices(self) -> tuple[int, ...]:
+        """The host nodes of the disks' and nics' hardware, as far as they are known."""
+        facts, spec = self.case.facts, self.case.spec
+        images = (facts.images.get(disk.path) for disk in spec.disks)
+        bridges = (facts.bridges.get(nic.bridge) for nic in spec.nics)
+        homes = (thing.host_node for thing in (*images, *bridges) if thing is not None)
+        return tuple(home for home in homes if home is not None)
 
     def _way_to_pcpus(self, nodes: Sequence[int]) -> int:
         """How far the vCPUs sit from memory on these nodes: distance beyond local, summed over guest cores; 0 where all fit."""
-        left, way = len(self.guest_cores), 0
+        owned = self._way(nodes, len(self.owned_cores), self.fit.guest_cores)
+        threads = self.fit.topology.threads
+        return owned + self._way(nodes, len(self.floating_cores), lambda node: self.fit.floats_on(node) // threads)
+
+    def _way(self, nodes: Sequence[int], cores: int, room_on: Callable[[int], int]) -> int:
+        left, way = cores, 0
         for home in self.case.host.nearest(nodes):
-            if left and home in self._cpu_rooms:
-                part = min(left, self._cpu_rooms[home])
+            if left and home in self.cpu_nodes():
+                part = min(left, room_on(home))
                 left -= part
                 way += part * min(self.case.host.distance(node, home) - 10 for node in nodes)
         return way
-
-    @cached_property
-    def _cpu_rooms(self) -> Mapping[int, int]:
-        return {node: self.fit.guest_cores(node) for node in self.cpu_nodes()}
-
-    def _arrangement(self, nodes: Sequence[int]) -> tuple[int, int]:
-        left = sum(self.room.capacities(nodes, 0))
-        if self.case.spec.cpu.placement == "shared":
-            load = sum(self.case.others.shared_load.get(node, 0) for node in nodes)
-            return (load * 1_000_000 // max(1, len(self.fit.pool.on(nodes))), -left)
-        return (sum(self.core_rooms[node] for node in nodes), left)
 
     def _pinned(self) -> tuple[Share, ...] | None:
         """Guest nodes after the pins: one for each host node that pins lie on, where no guest core straddles two."""
@@ -166,6 +214,11 @@ class MemorySearch:
             return self._beside_pins()
         owners = [tuple(vcpu for core in self.guest_cores if homes[core] == node for vcpu in core) for node in nodes]
         return self._split_over(nodes, owners) or self._beside_pins()
+
+    @cached_property
+    def guest_cores(self) -> tuple[tuple[int, ...], ...]:
+        """All guest cores, each with its vCPUs."""
+        return self.fit.topology.guest_cores(range(self.fit.topology.vcpus))
 
     def _homes_of_cores(self) -> dict[tuple[int, ...], int] | None:
         """The host node of each guest core's pins; None where one straddles nodes (or names no online pCPU)."""
@@ -193,7 +246,7 @@ class MemorySearch:
 
     def _interleaved(self) -> Layout | None:
         """One guest node over all allowed nodes that have anything to give."""
-        if self._cores_short():
+        if self.cores_short():
             return None
         part = self.overhead_bytes // len(self.allowed)
         nodes = [node for node, cap in zip(self.allowed, self.room.capacities(self.allowed, part), strict=True) if cap]
@@ -207,10 +260,20 @@ class MemorySearch:
         vcpus = tuple(range(self.fit.topology.vcpus))
         caps = dict(zip(self.allowed, self.room.capacities(self.allowed, self.overhead_bytes), strict=True))
         pinned = self.fit.pinned_nodes
-        first = min(self.allowed, key=lambda node: (node not in pinned, not self.core_rooms[node], -caps[node], node))
+        suited = [node for node in self.allowed if self._floating_room(node, with_cores=False) >= len(self.floating_cores)]
+        if not suited:
+            return None
+        first = min(suited, key=lambda node: (node not in pinned, not self.core_rooms[node], -caps[node], node))
         order = sorted(self.allowed, key=lambda node: (self.case.host.distance(first, node), node))
         share = share_falling_over(
             self.room, order, vcpus, self.case.spec.memory.size_bytes, self.overhead_bytes
         )
         return None if share is None else (share,)
 
+
+
+def _cut(cores: Sequence[tuple[int, ...]], counts: Sequence[int]) -> list[tuple[int, ...]]:
+    """The vCPUs of the guest cores, in parts of so many guest cores."""
+    starts = [sum(counts[:at]) for at in range(len(counts))]
+    parts = (cores[start : start + count] for start, count in zip(starts, counts, strict=True))
+    return [tuple(vcpu for core in part for vcpu in core) for part in parts]

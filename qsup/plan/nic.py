@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 from qsup.plan.case import Case
+from qsup.plan.emulator import SupportPlan
 from qsup.plan.identity import derived_mac, derived_tap, foreign_links
+from qsup.plan.iothreads import nic_nodes
+from qsup.plan.layout import Layout
 from qsup.plan.vmplan import NicPlan
 from qsup.plan.wording import names_text
 from qsup.spec.nic import NicSpec
 
 _TAP_CHARS = 15
-_NEW_BRIDGE_MTU = 1500  # what the kernel gives a new bridge (net/bridge/br_device.c): the guest is to see it from the first start
+# What the kernel gives a new bridge (net/bridge/br_device.c): a guest sees it from its first start on, not from the second.
+_NEW_BRIDGE_MTU = 1500
 
 
-def plan_nics(case: Case, slots: tuple[int, ...], worker_pin: frozenset[int]) -> tuple[NicPlan, ...]:
+def plan_nics(case: Case, slots: tuple[int, ...], support: SupportPlan, layout: Layout | None) -> tuple[NicPlan, ...]:
     """The nics in the file's order; what the host lacks for one is noted."""
     if case.spec.nics and not case.facts.may_network:
         case.notes.refuse(
@@ -22,14 +26,26 @@ def plan_nics(case: Case, slots: tuple[int, ...], worker_pin: frozenset[int]) ->
             available="an ordinary user's rights",
             hint="run the daemon as root, or remove [[nic]] from the file",
         )
+    nodes = nic_nodes(case, layout)
+    several = layout is not None and len(layout.shares) > 1
     nics = tuple(
-        _nic(case, position, nic, slots[position], worker_pin) for position, nic in enumerate(case.spec.nics)
+        _nic(
+            case,
+            position,
+            nic,
+            slots[position],
+            worker_pin=support.worker_pin(position, nodes[position]),
+            host_nodes=nodes[position] if several else (),
+        )
+        for position, nic in enumerate(case.spec.nics)
     )
     _check_own_addresses(case, nics)
     return nics
 
 
-def _nic(case: Case, position: int, nic: NicSpec, slot: int, worker_pin: frozenset[int]) -> NicPlan:
+def _nic(
+    case: Case, position: int, nic: NicSpec, slot: int, *, worker_pin: frozenset[int], host_nodes: tuple[int, ...]
+) -> NicPlan:
     bridge = case.facts.bridges.get(nic.bridge)
     _check_mtu(case, nic, bridge.mtu if bridge else None)
     return NicPlan(
@@ -44,6 +60,7 @@ def _nic(case: Case, position: int, nic: NicSpec, slot: int, worker_pin: frozens
         pci_slot=slot,
         worker_pin=worker_pin,
         boot_index=_boot_index(case, position),
+        host_nodes=host_nodes,
     )
 
 

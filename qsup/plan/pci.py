@@ -36,7 +36,7 @@ def plan_pci_slots(case: Case, identities: Sequence[str]) -> dict[str, int]:
     if len(newcomers) > len(free):
         case.notes.refuse(
             "plan.pci-slots-exhausted",
-            f"{len(identities)} disks and nics do not fit on one PCI bus, which has {_LAST_SLOT - _FIRST_SLOT + 1} slots for them",
+            f"{len(identities)} disks and nics do not fit on the PCI bus: it has {_LAST_SLOT - _FIRST_SLOT + 1} slots for them",
             needed=f"{len(identities)} slots",
             available=f"{_LAST_SLOT - _FIRST_SLOT + 1} slots",
             hint=f"remove {len(newcomers) - len(free)} of the disks and nics",

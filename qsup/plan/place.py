@@ -9,43 +9,29 @@ from __future__ import annotations
 from collections.abc import Mapping
 from types import MappingProxyType
 
-from attrs import frozen
-
 from qsup.errors import Refused
 from qsup.plan.boot import plan_boot
 from qsup.plan.case import Case, Notes
 from qsup.plan.console import plan_console
-from qsup.plan.cpu import CpuPlan, aligned_topology, plan_vcpus
-from qsup.plan.cpu_fit import CpuFit, warn_of_missing_smt
 from qsup.plan.disk import plan_disks
 from qsup.plan.emulator import SupportPlan, plan_support
 from qsup.plan.guest_record import GuestRecord
-from qsup.plan.guest_topology import Topology, topology_of
 from qsup.plan.host_facts import HostFacts
 from qsup.plan.identity import plan_uid, plan_uuid
-from qsup.plan.layout import Layout
 from qsup.plan.ledger import Ledger
 from qsup.plan.machine import plan_machine
-from qsup.plan.memory import guest_node_plans, plan_memory, pool_growth
+from qsup.plan.memory import guest_node_plans, pool_growth
 from qsup.plan.nic import plan_nics
 from qsup.plan.overhead import overhead_bytes_of
+from qsup.plan.own_support import OwnSupport
 from qsup.plan.paths import plan_paths
 from qsup.plan.pci import device_identities, plan_pci_slots
-from qsup.plan.pins import check_pins
 from qsup.plan.policy import HostPolicy
-from qsup.plan.vmplan import VmPlan
+from qsup.plan.seat import Seat, seat_of
+from qsup.plan.vmplan import SupportSets, VmPlan
 from qsup.spec.vmspec import VmSpec
 
 _NO_ALIASES: Mapping[str, str] = MappingProxyType({})
-
-
-@frozen
-class _Seat:
-    """Where the VM sits: guest topology, memory layout, vCPUs."""
-
-    topology: Topology
-    layout: Layout
-    cpu: CpuPlan
 
 
 def place(
@@ -55,6 +41,8 @@ def place(
     ledger: Ledger,
     record: GuestRecord | None = None,
     machine_aliases: Mapping[str, str] = _NO_ALIASES,
+    *,
+    disk_queue_threads: bool = False,
 ) -> VmPlan:
     """The plan for one VM. What the ledger holds for this VM itself counts as free: it is being planned again.
 
@@ -65,6 +53,7 @@ def place(
         ledger: what all VMs hold.
         record: the guest's hardware since its first start, and its last placement.
         machine_aliases: alias → versioned machine, as QEMU tells; empty: not known yet.
+        disk_queue_threads: QEMU can share out the queues of one disk over several iothreads.
 
     Returns:
         The plan; the same one for the same input.
@@ -73,7 +62,7 @@ def place(
         Refused: every constraint that fails (codes `plan.*`).
     """
     notes = Notes()
-    plan = planned(Case(spec, facts, policy, ledger, record, machine_aliases, notes))
+    plan = planned(Case(spec, facts, policy, ledger, record, machine_aliases, notes, disk_queue_threads))
     if plan is None:
         raise Refused(tuple(notes.reasons))
     return plan
@@ -83,12 +72,13 @@ def planned(case: Case) -> VmPlan | None:
     """The plan of the case; None with the reasons in its notes."""
     machine = plan_machine(case)
     overhead_bytes = overhead_bytes_of(case, machine.accel)
-    seat = _seat(case, overhead_bytes)
+    seat = seat_of(case, overhead_bytes)
+    layout = None if seat is None else seat.layout
     support = _support(case, seat)
     identities = device_identities(case)
     slots = plan_pci_slots(case, (*identities[0], *identities[1]))
-    disks = plan_disks(case, tuple(slots[identity] for identity in identities[0]), support.near_memory)
-    nics = plan_nics(case, tuple(slots[identity] for identity in identities[1]), support.near_memory)
+    disks = plan_disks(case, tuple(slots[identity] for identity in identities[0]), support, layout)
+    nics = plan_nics(case, tuple(slots[identity] for identity in identities[1]), support, layout)
     paths = plan_paths(case)
     boot = plan_boot(case, paths)
     console = plan_console(case)
@@ -106,7 +96,7 @@ def planned(case: Case) -> VmPlan | None:
         sockets=seat.topology.sockets,
         cores=seat.topology.cores,
         threads=seat.topology.threads,
-        placement=spec.cpu.placement,
+        placement=case.placement,
         vcpus=seat.cpu.vcpus,
         emulator=support.emulator,
         iothreads=disks.iothreads,
@@ -121,35 +111,26 @@ def planned(case: Case) -> VmPlan | None:
         uid=uid,
         warnings=tuple(case.notes.warnings),
         emptied=seat.cpu.emptied,
-        emulator_asked=spec.cpu.emulator is not None,
+        emulator_asked=isinstance(spec.cpu.emulator, frozenset),
         overhead_bytes=overhead_bytes,
+        shared_vcpus=spec.cpu.shared_vcpus or frozenset(),
+        support_pcpus=seat.cpu.own_support.pcpus,
+        sets=_support_sets(case),
     )
 
 
-def _seat(case: Case, overhead_bytes: int) -> _Seat | None:
-    """Memory and vCPUs; None with the reasons noted."""
-    if not case.host.online:
-        case.notes.refuse("plan.no-pcpu", "the host names no online pCPU", hint="report `qsup topology`")
-        return None
-    topology = topology_of(case)
-    if topology is None:
-        return None
-    warn_of_missing_smt(case, topology)
-    if case.spec.cpu.placement == "pinned":
-        check_pins(case, topology)
-    fit = CpuFit.of(case, topology)
-    layout = plan_memory(case, fit, overhead_bytes)
-    cpu = plan_vcpus(case, fit, layout) if layout is not None else None
-    if layout is None or cpu is None:
-        return None
-    return _Seat(aligned_topology(case, topology, layout), layout, cpu)
-
-
-def _support(case: Case, seat: _Seat | None) -> SupportPlan:
+def _support(case: Case, seat: Seat | None) -> SupportPlan:
     """The sets of QEMU's other threads; without a seat only what was written is checked."""
     if seat is None:
-        return plan_support(case, (), frozenset(), frozenset())
+        return plan_support(case, (), frozenset(), frozenset(), OwnSupport())
     vcpu_pcpus = frozenset[int]().union(*(vcpu.pin for vcpu in seat.cpu.vcpus))
-    owned = vcpu_pcpus | seat.cpu.emptied if case.spec.cpu.placement in ("dedicated", "isolated") else frozenset()
     nodes = sorted({node for share in seat.layout.shares for node in share.host_nodes})
-    return plan_support(case, nodes, vcpu_pcpus, owned)
+    return plan_support(case, nodes, vcpu_pcpus, seat.cpu.exclusive, seat.cpu.own_support)
+
+
+def _support_sets(case: Case) -> SupportSets:
+    cpu = case.spec.cpu
+    emulator = cpu.emulator
+    return SupportSets(
+        "housekeeping" if emulator is None or isinstance(emulator, frozenset) else emulator, cpu.iothreads, cpu.vhost
+    )

@@ -7,7 +7,7 @@ the planner into another question; whether the answer is better is for `suggest.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import Any
+from typing import Any, Final
 
 from attrs import evolve, frozen
 
@@ -18,6 +18,8 @@ from qsup.plan.guest_record import GuestRecord
 from qsup.plan.host_facts import HostFacts
 from qsup.plan.ledger import Ledger
 from qsup.plan.policy import HostPolicy
+from qsup.spec.cpu import OWN_PCPUS
+from qsup.spec.nic import NicSpec
 from qsup.spec.vmspec import VmSpec
 
 _LEAST_PART = 4  # a VM of less than a quarter of its size is another VM
@@ -47,29 +49,22 @@ class Step:
 
 @frozen
 class Relaxation:
-    """One thing that may give way. `steps`: least first, never empty. `stops`: the VM that it stops, if it is that."""
+    """One thing that may give way. `steps`: least first, never empty; a later one helps wherever an earlier one does.
 
+    `axis` names what gives way: two relaxations of one axis exclude each other. `stops`: the VM that it stops, if it is that.
+    """
+
+    axis: str
     steps: tuple[Step, ...]
     stops: str | None = None
 
 
 def relaxations_of(question: Question) -> tuple[Relaxation, ...]:
     """What may give way in the spec and in the settings, the gentlest first; without stopping anybody."""
-    offers = (
-        _settings(question),
-        _emulator(question),
-        _nics(question),
-        _host_nodes(question),
-        _guest_nodes(question),
-        _hugepages(question),
-        _placement(question),
-        _threads(question),
-        _memory_policy(question),
-        _size(question),
-        _vcpus(question),
-    )
-    found = (tuple(offer) for offer in offers)
-    return tuple(Relaxation(steps) for steps in found if steps)
+    found = ((axis, tuple(steps_of(question))) for axis, steps_of in _ALTERNATIVES)
+    alternatives = tuple(Relaxation(axis, (step,)) for axis, steps in found for step in steps)
+    degrees = ((axis, tuple(steps_of(question))) for axis, steps_of in _DEGREES)
+    return (*alternatives, *(Relaxation(axis, steps) for axis, steps in degrees if steps))
 
 
 def departure_of(name: str) -> Relaxation:
@@ -80,7 +75,7 @@ def departure_of(name: str) -> Relaxation:
         facts = facts_after(question.facts, holding)
         return evolve(question, facts=facts, ledger=question.ledger.released(name))
 
-    return Relaxation((Step(f"stop {name}", change),), stops=name)
+    return Relaxation(f"stop {name}", (Step(f"stop {name}", change),), stops=name)
 
 
 def _cpu(text: str, **changes: Any) -> Step:
@@ -102,17 +97,23 @@ def _settings(question: Question) -> Iterator[Step]:
 
 
 def _emulator(question: Question) -> Iterator[Step]:
-    if question.spec.cpu.emulator is not None:
+    if isinstance(question.spec.cpu.emulator, frozenset):
         yield _cpu("leave cpu.emulator out", emulator=None)
 
 
 def _nics(question: Question) -> Iterator[Step]:
     """Names that somebody else has, and vhost where the host has none."""
     nics = question.spec.nics
-    for key in ("mac", "tap", "vhost"):
-        if any(getattr(nic, key) for nic in nics):
-            freed = tuple(evolve(nic, **{key: None}) for nic in nics)
-            yield Step(f"leave nic.{key} out", lambda asked, freed=freed: evolve(asked, spec=evolve(asked.spec, nics=freed)))
+    if any(nic.mac for nic in nics):
+        yield _with_nics("leave nic.mac out", tuple(evolve(nic, mac=None) for nic in nics))
+    if any(nic.tap for nic in nics):
+        yield _with_nics("leave nic.tap out", tuple(evolve(nic, tap=None) for nic in nics))
+    if any(nic.vhost for nic in nics):
+        yield _with_nics("leave nic.vhost out", tuple(evolve(nic, vhost=None) for nic in nics))
+
+
+def _with_nics(text: str, nics: tuple[NicSpec, ...]) -> Step:
+    return Step(text, lambda question: evolve(question, spec=evolve(question.spec, nics=nics)))
 
 
 def _host_nodes(question: Question) -> Iterator[Step]:
@@ -151,16 +152,35 @@ def _hugepages(question: Question) -> Iterator[Step]:
 
 
 def _placement(question: Question) -> Iterator[Step]:
-    asked = question.spec.cpu.placement
-    softer = _PLACEMENTS[_PLACEMENTS.index(asked) + 1 :] if asked in _PLACEMENTS else _PLACEMENTS[1:]
+    cpu = question.spec.cpu
+    softer = _PLACEMENTS[_PLACEMENTS.index(cpu.placement) + 1 :] if cpu.placement in _PLACEMENTS else _PLACEMENTS[1:]
     for placement in softer:
-        yield _cpu(f'cpu.placement = "{placement}" instead of "{asked}"', placement=placement, pin=None)
+        mixed = cpu.shared_vcpus if placement == "dedicated" else None
+        text = f'cpu.placement = "{placement}" instead of "{cpu.placement}"'
+        yield _cpu(text, placement=placement, pin=None, smt=None, shared_vcpus=mixed)
+
+
+def _smt(question: Question) -> Iterator[Step]:
+    cpu = question.spec.cpu
+    if cpu.placement == "dedicated" and cpu.smt in ("require", "isolate"):
+        yield _cpu(f'cpu.smt = "prefer" instead of "{cpu.smt}"', smt="prefer")
 
 
 def _threads(question: Question) -> Iterator[Step]:
     cpu = question.spec.cpu
-    if cpu.threads > 1 and cpu.placement in ("dedicated", "isolated") and question.spec.memory.nodes is None:
+    if cpu.threads > 1 and cpu.placement in OWN_PCPUS and cpu.smt != "require":
         yield _cpu(f"cpu.threads = 1 instead of {cpu.threads}", threads=1, sockets=None, cores=None)
+
+
+def _support(question: Question) -> Iterator[Step]:
+    """Threads that ask for their own pCPU, one kind less at a time and then all."""
+    cpu = question.spec.cpu
+    own = [kind for kind in ("emulator", "iothreads", "vhost") if getattr(cpu, kind) == "own"]
+    softer = {kind: None if kind == "emulator" else "housekeeping" for kind in own}
+    for kind in own:
+        yield _cpu(f'cpu.{kind} = "housekeeping" instead of "own"', **{kind: softer[kind]})
+    if len(own) > 1:
+        yield _cpu(" and ".join(f'cpu.{kind} = "housekeeping"' for kind in own), **softer)
 
 
 def _memory_policy(question: Question) -> Iterator[Step]:
@@ -186,11 +206,26 @@ def _size(question: Question) -> Iterator[Step]:
 
 def _vcpus(question: Question) -> Iterator[Step]:
     cpu = question.spec.cpu
-    if question.spec.memory.nodes is not None or cpu.placement in ("pinned", "shared") or cpu.threads < 1:
+    if question.spec.memory.nodes is not None or cpu.placement == "pinned" or cpu.shared_vcpus or cpu.threads < 1:
         return
     least = max(cpu.threads, cpu.vcpus // _LEAST_PART)
     for count in range(cpu.vcpus - cpu.threads, least - 1, -cpu.threads):
         yield _cpu(f"cpu.vcpus = {count} instead of {cpu.vcpus}", vcpus=count, sockets=None, cores=None)
+
+
+_ALTERNATIVES: Final = (
+    ("settings", _settings),
+    ("emulator", _emulator),
+    ("nics", _nics),
+    ("guest nodes", _guest_nodes),
+    ("pages", _hugepages),
+    ("support", _support),
+    ("smt", _smt),
+    ("placement", _placement),
+    ("threads", _threads),
+    ("policy", _memory_policy),
+)
+_DEGREES: Final = (("host nodes", _host_nodes), ("size", _size), ("vcpus", _vcpus))
 
 
 def applied(question: Question, steps: Iterable[Step]) -> Question:

@@ -16,7 +16,7 @@ from qsup.plan.host_facts import HostFacts
 from qsup.plan.host_index import HostIndex
 from qsup.plan.ledger import Ledger
 from qsup.plan.ledger_index import LedgerIndex
-from qsup.plan.vmplan import VmPlan
+from qsup.plan.vmplan import VcpuPlan, VmPlan
 
 _LOCAL_DISTANCE = 10
 
@@ -78,9 +78,14 @@ def _percent(part: int, whole: int) -> int | None:
     return round(100 * part / whole) if whole else None
 
 
+def _seated(plan: VmPlan) -> Iterable[VcpuPlan]:
+    """The vCPUs that do not float over the shared pool."""
+    return (vcpu for vcpu in plan.vcpus if vcpu.vcpu_index not in plan.floating)
+
+
 def _single_pins(plan: VmPlan) -> tuple[int, ...]:
     """The pCPU of each vCPU that has one alone; none where they float."""
-    return tuple(pcpu for vcpu in plan.vcpus if len(vcpu.pin) == 1 for pcpu in vcpu.pin)
+    return tuple(pcpu for vcpu in _seated(plan) if len(vcpu.pin) == 1 for pcpu in vcpu.pin)
 
 
 def _neighbours(host: HostIndex, others: LedgerIndex, pcpu: int) -> frozenset[str]:
@@ -93,7 +98,7 @@ def _split_cores(plan: VmPlan, host: HostIndex) -> int:
     if plan.threads == 1 or plan.placement == "isolated":
         return 0
     cores: dict[tuple[int, int], set[int]] = {}
-    for vcpu in plan.vcpus:
+    for vcpu in _seated(plan):
         cores.setdefault((vcpu.socket, vcpu.core), set()).update(host.core_of.get(pcpu, -1 - pcpu) for pcpu in vcpu.pin)
     return sum(len(used) > 1 for used in cores.values())
 

@@ -36,7 +36,7 @@ Degrees = tuple[tuple[int, int], ...]
 
 @frozen
 class Suggestion:
-    """Changes that together make the VM fit; `question` is what to ask then, `plan` the answer. None of them can be left out."""
+    """Changes that together make the VM fit; none can be left out. `question` is what to ask then, `plan` the answer."""
 
     changes: tuple[str, ...]
     stops: tuple[str, ...]
@@ -57,7 +57,7 @@ def suggestions(
     record: GuestRecord | None = None,
     machine_aliases: Mapping[str, str] = _NO_ALIASES,
 ) -> tuple[Suggestion, ...]:
-    """What would make the VM fit: fewest changes first, in each number the gentlest; empty where it fits, or nothing was found."""
+    """What would make the VM fit: fewest changes first, of each number the gentlest; empty where it fits or nothing helps."""
     question = Question(spec, facts, policy, ledger.released(spec.name), record, machine_aliases)
     try:
         _answer(question)
@@ -109,13 +109,14 @@ class _Search:
 
     def _sets(self) -> Iterator[Degrees]:
         helping = [number for number in range(len(self._offers)) if self._utmost((number,))]
-        yield from filter(None, (self._lessened(self._choice((number,))) for number in helping))
+        gentlest = {self._offers[number].axis: number for number in reversed(helping)}
+        yield from filter(None, (self._lessened(self._choice((number,))) for number in gentlest.values()))
         others = [number for number in range(len(self._offers)) if number not in helping]
-        pairs = [pair for pair in combinations(others, 2) if self._utmost(pair)]
+        pairs = [pair for pair in combinations(others, 2) if self._apart(pair) and self._utmost(pair)]
         yield from filter(None, map(self._lessened, map(self._choice, pairs)))
         if not helping and not pairs:
             yield from self._taken_back(self._departures)
-            yield from self._taken_back(range(len(self._offers)))
+            yield from self._taken_back({offer.axis: number for number, offer in enumerate(self._offers)}.values())
 
     def _taken_back(self, numbers: Iterable[int]) -> Iterator[Degrees]:
         """All of these relaxations, less every one without which the VM fits as well; the harshest go first."""
@@ -130,6 +131,10 @@ class _Search:
         if lessened is not None:
             yield lessened
 
+    def _apart(self, pair: tuple[int, int]) -> bool:
+        one, other = pair
+        return self._offers[one].axis != self._offers[other].axis
+
     def _choice(self, numbers: Iterable[int]) -> Degrees:
         return tuple((number, len(self._offers[number].steps) - 1) for number in numbers)
 
@@ -137,7 +142,7 @@ class _Search:
         return self._fits(self._choice(numbers))
 
     def _lessened(self, choice: Degrees) -> Degrees | None:
-        """Each degree as small as the VM still fits with the others as they are (by halving, so perhaps not the very smallest)."""
+        """Each degree as small as the VM still fits with the others as they are (found by halving)."""
         for position, (number, degree) in enumerate(choice):
             least, most = 0, degree
             while least < most:

@@ -23,10 +23,11 @@ class VcpuPlan:
 
 @frozen
 class IothreadPlan:
-    """One iothread: its QEMU object id and its pin (never empty)."""
+    """One iothread: its QEMU object id, its pin (never empty), and the host nodes that it works for (empty: the VM's)."""
 
     iothread_id: str
     pin: frozenset[int]
+    host_nodes: tuple[int, ...] = ()
 
 
 @frozen
@@ -79,8 +80,20 @@ class ImagePlan:
 
 
 @frozen
+class QueueThread:
+    """The queues of a disk that one iothread serves, counted from 0."""
+
+    iothread_id: str
+    queues: tuple[int, ...]
+
+
+@frozen
 class DiskPlan:
-    """One disk. `pci_slot` is the device number on pcie.0 (or pci.0)."""
+    """One disk. `pci_slot` is the device number on pcie.0 (or pci.0).
+
+    `queue_threads` shares out the disk's queues, one a vCPU, over several iothreads (of which `iothread_id` is the first);
+    empty where one iothread serves them all.
+    """
 
     disk_id: str
     chain: tuple[ImagePlan, ...]
@@ -92,11 +105,15 @@ class DiskPlan:
     pci_slot: int
     serial: str | None
     boot_index: int
+    queue_threads: tuple[QueueThread, ...] = ()
 
 
 @frozen
 class NicPlan:
-    """One nic. `tap` has at most 15 characters. `worker_pin` is the pin of its vhost workers (never empty)."""
+    """One nic. `tap` has at most 15 characters. `worker_pin` is the pin of its vhost workers (never empty).
+
+    `host_nodes` are those that its workers belong beside (empty: all of the VM's).
+    """
 
     nic_id: str
     bridge: str
@@ -109,6 +126,7 @@ class NicPlan:
     pci_slot: int
     worker_pin: frozenset[int]
     boot_index: int | None = None
+    host_nodes: tuple[int, ...] = ()
 
 
 @frozen
@@ -139,6 +157,18 @@ class PathsPlan:
     state_dir: str
 
 
+SupportSet = Literal["housekeeping", "own", "beside"]
+
+
+@frozen
+class SupportSets:
+    """Where QEMU's other threads were asked to be. Own pCPUs stay; the other sets follow what they name."""
+
+    emulator: SupportSet = "housekeeping"
+    iothreads: SupportSet = "housekeeping"
+    vhost: SupportSet = "housekeeping"
+
+
 @frozen
 class VmPlan:
     """The decision for one VM.
@@ -147,7 +177,9 @@ class VmPlan:
     process (main thread, worker pool and all threads that appear later); `emulator_asked`: it was written in the file, so it
     does not follow the housekeeping pCPUs. `rng_pci_slot` holds virtio-rng: disks and nics keep out of it. `emptied` are the
     siblings that an isolated VM keeps free of everybody. `overhead_bytes` is what QEMU itself may take besides guest memory
-    (counted in `base_bytes`). `warnings` are things asked for that work otherwise than one may think.
+    (counted in `base_bytes`). `shared_vcpus` are those of a dedicated or isolated VM that float over the pool.
+    `support_pcpus` belong to this VM's emulator, iothreads or vhost workers alone; `sets` says where these were asked to be.
+    `warnings` are things asked for that work otherwise than one may think.
     """
 
     name: str
@@ -177,8 +209,16 @@ class VmPlan:
     emptied: frozenset[int] = frozenset()
     emulator_asked: bool = False
     overhead_bytes: int = 0
+    shared_vcpus: frozenset[int] = frozenset()
+    support_pcpus: frozenset[int] = frozenset()
+    sets: SupportSets = field(factory=SupportSets)
 
     @property
     def memory_bytes(self) -> int:
         """Guest memory of all guest nodes together."""
         return sum(node.size_bytes for node in self.guest_nodes)
+
+    @property
+    def floating(self) -> frozenset[int]:
+        """The vCPUs that float over the shared pool."""
+        return frozenset(range(len(self.vcpus))) if self.placement == "shared" else self.shared_vcpus

@@ -20,7 +20,7 @@ from qsup.plan.place import place
 from qsup.plan.policy import HostPolicy
 from qsup.plan.repin import shared_repins
 from qsup.plan.vmplan import VmPlan
-from qsup.spec.cpu import MOST_VCPUS, CpuSpec, Placement
+from qsup.spec.cpu import MOST_VCPUS, CpuSpec, Placement, Smt
 from qsup.spec.memory import MemorySpec
 from qsup.spec.vmspec import VmSpec
 
@@ -54,40 +54,55 @@ class Shape:
     memory_per_vcpu_bytes: int
     hugepages_bytes: int | None = None
     host_nodes: frozenset[int] | None = None
+    smt: Smt | None = None
 
     def of_cores(self, guest_cores: int) -> VmSpec:
         """The VM of this many guest cores."""
         vcpus = guest_cores * self.threads
         unit = self.hugepages_bytes or 2 * MIB
         size = -(-vcpus * self.memory_per_vcpu_bytes // unit) * unit
-        cpu = CpuSpec(vcpus=vcpus, threads=self.threads, placement=self.placement)
+        cpu = CpuSpec(vcpus=vcpus, threads=self.threads, placement=self.placement, smt=self.smt)
         memory = MemorySpec(size_bytes=size, hugepages_bytes=self.hugepages_bytes, host_nodes=self.host_nodes)
         return VmSpec(name=PROBE, cpu=cpu, memory=memory)
 
 
 def shape_of(spec: VmSpec) -> Shape | None:
-    """The shape of a VM; None for pinned VMs and written guest nodes, which have one size only."""
-    if spec.cpu.placement == "pinned" or spec.memory.nodes is not None:
+    """The shape of a VM; None where one size only makes sense: explicit pins, guest nodes, vCPUs of two classes."""
+    cpu, memory = spec.cpu, spec.memory
+    if cpu.placement == "pinned" or memory.nodes is not None or cpu.shared_vcpus:
         return None
-    per_vcpu = spec.memory.size_bytes // spec.cpu.vcpus
-    return Shape(spec.cpu.placement, spec.cpu.threads, per_vcpu, spec.memory.hugepages_bytes, spec.memory.host_nodes)
+    per_vcpu = memory.size_bytes // cpu.vcpus
+    return Shape(cpu.placement, cpu.threads, per_vcpu, memory.hugepages_bytes, memory.host_nodes, cpu.smt)
 
 
 def plan_batch(specs: Iterable[VmSpec], stage: Stage, records: Mapping[str, GuestRecord] | None = None) -> Outcome:
-    """Plan VMs that come together, in the fixed order of a batch; one that is in the ledger already is planned anew."""
+    """Plan VMs that come together, in the fixed order of a batch; one that is in the ledger already is planned anew.
+
+    Who found no room is asked again at the end, as the daemon does: its reasons then tell of the host with all others on it.
+    """
     known = records or {}
+    batch = batch_order(specs)
+    stage, placed, refused = _one_pass(batch, stage, known)
+    stage, late, refused = _one_pass([spec for spec in batch if spec.name in refused], stage, known)
+    return Outcome(settled(stage), (*placed, *late), refused)
+
+
+def _one_pass(
+    specs: Iterable[VmSpec], stage: Stage, records: Mapping[str, GuestRecord]
+) -> tuple[Stage, tuple[str, ...], dict[str, tuple[Reason, ...]]]:
+    """The host after all of them were asked for in turn, who found room, and why the others did not."""
     refused: dict[str, tuple[Reason, ...]] = {}
     placed: list[str] = []
-    for spec in batch_order(specs):
+    for spec in specs:
         stage = without_vms(stage, (spec.name,))
         try:
-            plan = place(spec, stage.facts, stage.policy, stage.ledger, known.get(spec.name))
+            plan = place(spec, stage.facts, stage.policy, stage.ledger, records.get(spec.name))
         except Refused as refusal:
             refused[spec.name] = refusal.reasons
             continue
         stage = evolve(stage, ledger=stage.ledger.reserved(Holding(plan)))
         placed.append(spec.name)
-    return Outcome(settled(stage), tuple(placed), refused)
+    return stage, tuple(placed), refused
 
 
 def settled(stage: Stage) -> Stage:
@@ -135,7 +150,7 @@ def stranded(facts: HostFacts, ledger: Ledger) -> tuple[str, ...]:
         sorted(
             name
             for name, holding in ledger.holdings.items()
-            if holding.plan.placement != "shared" and any(not vcpu.pin <= online for vcpu in holding.plan.vcpus)
+            if any(not vcpu.pin <= online and vcpu.vcpu_index not in holding.plan.floating for vcpu in holding.plan.vcpus)
         )
     )
 

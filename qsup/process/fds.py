@@ -63,7 +63,7 @@ def open_fds(argv: Argv, *, taps: Mapping[str, Sequence[int]], vhosts: Mapping[s
     bundle = FdBundle()
     openers: Mapping[str, Callable[[FdNeed], int]] = {
         "listen": lambda need: open_listener(need.path),
-        "image": lambda need: open_image(need.path, readonly=need.readonly),
+        "image": lambda need: open_image(need.path, readonly=need.readonly, direct=need.direct),
         "blob": lambda need: open_blob(need.path),
         "log": lambda need: open_log(need.path),
         "tap": lambda need: _duplicate(taps, need),
@@ -109,14 +109,30 @@ def _remove_stale_socket(path: str) -> None:
     os.unlink(path)
 
 
-def open_image(path: str, *, readonly: bool) -> int:
-    """A disk image or block device, opened read-only or read-write.
+def open_image(path: str, *, readonly: bool, direct: bool = False) -> int:
+    """A disk image or block device, opened read-only or read-write, past the page cache where `direct`.
 
     Raises:
-        KernelRefused: process.image-refused.
+        KernelRefused: process.image-refused; process.no-direct, where its file system does not offer O_DIRECT.
     """
     flags = os.O_RDONLY if readonly else os.O_RDWR
-    return _open_data(path, flags, "process.image-refused", "open the image" if readonly else "open for writing the image")
+    fd = _open_data(path, flags, "process.image-refused", "open the image" if readonly else "open for writing the image")
+    try:
+        if direct:
+            _bypass_page_cache(fd, path)
+    except BaseException:
+        os.close(fd)
+        raise
+    return fd
+
+
+def _bypass_page_cache(fd: int, path: str) -> None:
+    try:
+        fcntl.fcntl(fd, fcntl.F_SETFL, fcntl.fcntl(fd, fcntl.F_GETFL) | os.O_DIRECT)
+    except OSError as error:
+        message = f"the file system of {path} does not offer direct I/O, which the disk's cache mode needs"
+        hint = 'set cache = "writeback" for this disk, or move the image'
+        raise KernelRefused("process.no-direct", path, error.errno or errno.EINVAL, message, hint) from error
 
 
 def _open_data(path: str, flags: int, code: str, deed: str) -> int:

@@ -1,13 +1,17 @@
 """Access to /dev/kvm for a VM's own user. QEMU opens the device itself: it has no way to take it as a descriptor.
 
 Strategy: where the device's group has the right (the usual `kvm` group), QEMU gets that group; else the device gets an ACL
-entry for the VM's uid, taken away at its release. An ACL is read, changed and written: a lock keeps two starts apart.
+entry for the VM's uid, taken away at its release. An ACL is read, changed and written: a lock on the device keeps two starts
+apart, also those of two daemons.
 """
 
 from __future__ import annotations
 
+import fcntl
 import os
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from qsup.process.posix_acl import (
     OTHER,
@@ -26,6 +30,18 @@ KVM_DEVICE = "/dev/kvm"
 _acl_lock = threading.Lock()
 
 
+@contextmanager
+def _acl_turn(device: str) -> Iterator[None]:
+    """Nobody else's change comes between reading and writing the ACL."""
+    with _acl_lock:
+        fd = os.open(device, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX)
+            yield
+        finally:
+            os.close(fd)
+
+
 def grant_kvm(uid: int, device: str = KVM_DEVICE) -> tuple[int, ...]:
     """Let this user open the device.
 
@@ -37,7 +53,7 @@ def grant_kvm(uid: int, device: str = KVM_DEVICE) -> tuple[int, ...]:
 
     Touches: the mode and the ACL of /dev/kvm.
     """
-    with refusing("process.kvm-refused", device, f"let uid {uid} use"), _acl_lock:
+    with refusing("process.kvm-refused", device, f"let uid {uid} use"), _acl_turn(device):
         acl, gid = read_acl(device), os.stat(device).st_gid
         if rights_of(acl, OTHER) & READ_WRITE == READ_WRITE:
             return ()
@@ -57,7 +73,7 @@ def revoke_kvm(uid: int, device: str = KVM_DEVICE) -> None:
     """
     if not os.path.exists(device):
         return
-    with refusing("process.kvm-refused", device, f"take from uid {uid} the right to use"), _acl_lock:
+    with refusing("process.kvm-refused", device, f"take from uid {uid} the right to use"), _acl_turn(device):
         acl = read_acl(device)
         if any(entry.tag == USER and entry.who == uid for entry in acl):
             write_acl(device, without_user(acl, uid))

@@ -10,7 +10,6 @@ from contextlib import contextmanager
 from qsup.errors import KernelRefused
 
 _HINTS = {
-    errno.ENOSPC: "free space on that file system",
     errno.EDQUOT: "raise the quota of qsup's user on that file system",
     errno.EACCES: "check the modes and the owner of that path and of its directories",
     errno.EPERM: "run the daemon as root, or choose a path that its user may write",
@@ -30,7 +29,7 @@ def refusal_of(error: OSError, code: str, path: str, deed: str) -> KernelRefused
         path,
         number,
         f"could not {deed} {path}: {os.strerror(number)}",
-        _HINTS.get(number),
+        f"free space in {os.path.dirname(path)} (`df -h`, `df -i`)" if number == errno.ENOSPC else _HINTS.get(number),
     )
 
 

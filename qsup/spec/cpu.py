@@ -9,11 +9,15 @@ from attrs import field, frozen
 
 from qsup.cpuset import format_cpulist
 from qsup.spec.faults import Place
-from qsup.spec.readers import list_of, one_of, whole_number, word_or
+from qsup.spec.readers import list_of, one_of, whole_number, word_or, words_or
 from qsup.spec.schema import GUEST_HARDWARE, PLACED_AT_START, key
 from qsup.spec.words import cpulist, matching
 
 Placement = Literal["dedicated", "isolated", "shared", "pinned"]
+Smt = Literal["prefer", "require", "isolate"]
+SupportSet = Literal["housekeeping", "own", "beside"]
+
+OWN_PCPUS = ("dedicated", "isolated")
 
 MOST_VCPUS = 1024
 
@@ -23,8 +27,9 @@ class CpuSpec:
     """What `[cpu]` asks.
 
     `pin` has one non-empty pCPU set per vCPU (position = vcpu_index), only with placement "pinned".
-    `emulator` None means the host's housekeeping pCPUs; else the set that was written.
-    `sockets` and `cores` None mean: derived so that sockets × cores × threads = vcpus (`topology_of`).
+    `smt` None means: as `placement` says ("prefer", or "isolate" with isolated). `shared_vcpus` float over the shared pool
+    while the others have their own pCPUs. `emulator` None means the host's housekeeping pCPUs; else "own", "beside", or the
+    set that was written. `sockets` and `cores` None mean: derived so that sockets × cores × threads = vcpus (`topology_of`).
     """
 
     vcpus: int = field(
@@ -99,12 +104,52 @@ class CpuSpec:
             reason=PLACED_AT_START,
         ),
     )
-    emulator: frozenset[int] | None = field(
+    smt: Smt | None = field(
         default=None,
         metadata=key(
-            word_or("housekeeping", cpulist(example="0-1")),
-            doc="Where QEMU's own threads run: main loop, workers and whatever else appears later.",
+            one_of(Smt),
+            doc="Guest siblings on host siblings: `prefer` takes single pCPUs where there are no free siblings, `require` "
+            "refuses the VM then. `isolate`: each vCPU a core of its own, as with isolated placement.",
+            absent='`"prefer"`, or `"isolate"` with isolated placement',
+            effect="cold-restart",
+            reason=PLACED_AT_START,
+        ),
+    )
+    shared_vcpus: frozenset[int] | None = field(
+        default=None,
+        metadata=key(
+            cpulist("vCPUs", MOST_VCPUS - 1, "2-3"),
+            doc="vCPUs of a dedicated or isolated VM that float over the shared pool all the same; whole guest cores.",
+            absent="none",
+            effect="cold-restart",
+            reason=PLACED_AT_START,
+        ),
+    )
+    emulator: frozenset[int] | Literal["own", "beside"] | None = field(
+        default=None,
+        metadata=key(
+            word_or("housekeeping", words_or(("own", "beside"), cpulist(example="0-1"))),
+            doc="Where QEMU's own threads run (main loop, workers and whatever else appears later): `own` is a pCPU that "
+            "belongs to this VM alone, `beside` the shared pool's pCPUs on the nodes of its vCPUs.",
             absent='`"housekeeping"`: the host\'s housekeeping pCPUs',
+            effect="cold-restart",
+            reason=PLACED_AT_START,
+        ),
+    )
+    iothreads: SupportSet = field(
+        default="housekeeping",
+        metadata=key(
+            one_of(SupportSet),
+            doc="Where the disks' iothreads run: on housekeeping pCPUs, each on its own pCPU, or beside the vCPUs.",
+            effect="cold-restart",
+            reason=PLACED_AT_START,
+        ),
+    )
+    vhost: SupportSet = field(
+        default="housekeeping",
+        metadata=key(
+            one_of(SupportSet),
+            doc="Where the vhost workers run: on housekeeping pCPUs, those of each nic on its own pCPU, or beside the vCPUs.",
             effect="cold-restart",
             reason=PLACED_AT_START,
         ),
@@ -118,6 +163,11 @@ def topology_of(cpu: CpuSpec) -> tuple[int, int, int]:
         return sockets, cpu.vcpus // (sockets * cpu.threads), cpu.threads
     sockets = cpu.vcpus // (cpu.cores * cpu.threads) if cpu.sockets is None else cpu.sockets
     return sockets, cpu.cores, cpu.threads
+
+
+def placement_of(cpu: CpuSpec) -> Placement:
+    """The placement in force: dedicated pCPUs whose siblings stay empty are isolated."""
+    return "isolated" if cpu.placement == "dedicated" and cpu.smt == "isolate" else cpu.placement
 
 
 def topology_makes_vcpus(cpu: CpuSpec, place: Place) -> None:
@@ -164,4 +214,52 @@ def no_doubled_pin(cpu: CpuSpec, place: Place) -> None:
         seen.add(pin)
 
 
-RULES = (topology_makes_vcpus, pin_goes_with_pinned, one_pin_per_vcpu, no_doubled_pin)
+def smt_goes_with_own_pcpus(cpu: CpuSpec, place: Place) -> None:
+    """`smt` needs pCPUs of its own to say anything about; with isolated placement it can only be "isolate"."""
+    here = place.at("smt")
+    if cpu.smt is None:
+        return
+    if cpu.placement not in OWN_PCPUS:
+        message = f'cpu.smt is written, but cpu.placement is "{cpu.placement}": accepted with smt is "dedicated" or "isolated"'
+        here.report("smt-without-own", message, 'set placement = "dedicated", or remove smt', on_key=True)
+    elif cpu.placement == "isolated" and cpu.smt != "isolate":
+        message = f'cpu.smt = "{cpu.smt}" with isolated placement, which leaves all siblings empty: accepted is "isolate"'
+        here.report("smt-with-isolated", message, 'set placement = "dedicated", or remove smt')
+    elif cpu.smt == "require" and cpu.threads == 1:
+        message = 'cpu.smt = "require" with cpu.threads = 1: there are no guest siblings; accepted is threads = 2 or more'
+        here.report("smt-without-threads", message, "set threads = 2, or remove smt")
+
+
+def shared_vcpus_are_some(cpu: CpuSpec, place: Place) -> None:
+    """`shared_vcpus` are some of the vCPUs, not all, in whole guest cores, of a VM that has pCPUs of its own."""
+    here = place.at("shared_vcpus")
+    shared = cpu.shared_vcpus
+    if shared is None:
+        return
+    if cpu.placement not in OWN_PCPUS:
+        message = f'cpu.shared_vcpus is written, but cpu.placement is "{cpu.placement}": accepted is "dedicated" or "isolated"'
+        here.report("shared-without-own", message, 'set placement = "dedicated", or remove shared_vcpus', on_key=True)
+    unknown = shared - frozenset(range(cpu.vcpus))
+    if unknown:
+        message = f"cpu.shared_vcpus names vCPU {format_cpulist(unknown)}: accepted are 0 to {cpu.vcpus - 1}"
+        here.report("shared-vcpus", message, "name vCPUs that the VM has")
+    elif len(shared) == cpu.vcpus:
+        message = f"cpu.shared_vcpus names all {cpu.vcpus} vCPUs: accepted are some of them"
+        here.report("shared-vcpus", message, 'set placement = "shared", or name fewer')
+    elif any(shared.isdisjoint(core) != (not shared.issuperset(core)) for core in _guest_cores(cpu)):
+        message = f"cpu.shared_vcpus divides a guest core of {cpu.threads} threads: accepted are whole guest cores"
+        here.report("shared-vcpus", message, "name all threads of a guest core, or none")
+
+
+def _guest_cores(cpu: CpuSpec) -> list[range]:
+    return [range(first, min(first + cpu.threads, cpu.vcpus)) for first in range(0, cpu.vcpus, cpu.threads)]
+
+
+RULES = (
+    topology_makes_vcpus,
+    pin_goes_with_pinned,
+    one_pin_per_vcpu,
+    no_doubled_pin,
+    smt_goes_with_own_pcpus,
+    shared_vcpus_are_some,
+)

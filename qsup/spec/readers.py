@@ -186,6 +186,35 @@ def word_or(word: str, inner: Reader[T]) -> Reader[T | None]:
     return Reader(f"{quoted(word)} or {inner.accepts}", inner.example, parse, format_value, inner.table)
 
 
+def words_or(choices: tuple[str, ...], inner: Reader[T]) -> Reader[T | str]:
+    """One of these words as it stands, or what `inner` reads."""
+
+    def parse(value: object, place: Place, accepts: str) -> T | str | Faulty:
+        return value if isinstance(value, str) and value in choices else inner.parse(value, place, accepts)
+
+    def format_value(value: Any) -> str:
+        return quoted(value) if isinstance(value, str) else inner.format(value)
+
+    words = ", ".join(map(quoted, choices))
+    return Reader(f"{words} or {inner.accepts}", inner.example, parse, format_value, inner.table)
+
+
+def one_or_each(item: Reader[T], what: str, at_most: int, example: str) -> Reader[tuple[T, ...]]:
+    """One value for all, or a list with one for each. A list of one is the same as its value."""
+    each = list_of(item, what, at_most, example)
+
+    def parse(value: object, place: Place, accepts: str) -> tuple[T, ...] | Faulty:
+        if isinstance(value, list):
+            return each.parse(value, place, accepts)
+        one = item.parse(value, place, accepts)
+        return one if isinstance(one, Faulty) else (one,)
+
+    def format_value(values: Any) -> str:
+        return item.format(values[0]) if len(values) == 1 else each.format(values)
+
+    return Reader(f"{item.accepts}, or {each.accepts}", item.example, parse, format_value)
+
+
 def list_of(item: Reader[T], what: str, at_most: int, example: str) -> Reader[tuple[T, ...]]:
     """A list of 1 to `at_most` values of one kind. Faulty entries are reported one by one."""
 

@@ -10,12 +10,13 @@ from qsup.bytesize import MIB, TIB
 from qsup.errors import InvalidInput
 from qsup.spec.document import load_document, problems_of
 from qsup.spec.faults import Fault, Place
-from qsup.spec.readers import byte_size, one_of, true_or_false, whole_number, word_or
+from qsup.spec.readers import byte_size, one_of, one_or_each, true_or_false, whole_number, word_or
 from qsup.spec.schema import key
 from qsup.spec.tables import Rule, finish_section, read_flat_sections
-from qsup.spec.words import cpulist, matching, program
+from qsup.spec.words import HIGHEST_HOST_NODE, cpulist, matching, program, tcp_address
 
 OnRemoved = Literal["keep", "shutdown"]
+Strategy = Literal["pack", "spread"]
 
 AT_DAEMON_START = "the daemon reads its settings when it starts; a running VM is not concerned"
 NEXT_PLACEMENT = "counts for the VMs that are placed after the daemon's next start"
@@ -28,7 +29,8 @@ class SettingsSpec:
     """All keys of the settings file, flat here; in TOML they stand in the sections [daemon], [place], [user], [network].
 
     `scopes` None is "auto": a scope per VM where systemd runs the host. `housekeeping` None: pCPU 0's core on hosts of
-    more than 2 cores. `reserved_memory_bytes` counts per host node. Where the daemon is root, each VM gets a uid of its
+    more than 2 cores. `reserved_…` are counted by host node, the last entry for all further ones. `host_nodes` None: all.
+    `overcommit` None: unlimited. Where the daemon is root, each VM gets a uid of its
     own among `uid_count` from `uid_first` on.
     """
 
@@ -57,7 +59,7 @@ class SettingsSpec:
         metadata=key(
             whole_number(1, 1024, 8),
             section="daemon",
-            doc="How many VMs are started at the same time; the others wait their turn.",
+            doc="How many VMs are launched at the same time; a launch lasts until its QEMU runs, and the others wait their turn.",
             effect="none",
             reason=AT_DAEMON_START,
         ),
@@ -83,6 +85,17 @@ class SettingsSpec:
             reason=AT_DAEMON_START,
         ),
     )
+    metrics_address: str | None = field(
+        default=None,
+        metadata=key(
+            word_or("none", tcp_address("127.0.0.1:9101")),
+            section="daemon",
+            doc="Where `/metrics` can be had over TCP as well, by whoever reaches the address; there is nothing else there.",
+            absent='`"none"`: on the API\'s socket only',
+            effect="none",
+            reason=AT_DAEMON_START,
+        ),
+    )
     housekeeping: frozenset[int] | None = field(
         default=None,
         metadata=key(
@@ -94,13 +107,68 @@ class SettingsSpec:
             reason=NEXT_PLACEMENT,
         ),
     )
-    reserved_memory_bytes: int = field(
-        default=512 * MIB,
+    host_nodes: frozenset[int] | None = field(
+        default=None,
         metadata=key(
-            byte_size(at_least=0, at_most=TIB, example="512MiB"),
+            word_or("all", cpulist("host nodes", HIGHEST_HOST_NODE, "0-1")),
+            section="place",
+            doc="The host nodes that VMs may be placed on; pins that are written out are taken as they are.",
+            absent='`"all"`: every host node',
+            effect="none",
+            reason=NEXT_PLACEMENT,
+        ),
+    )
+    strategy: Strategy = field(
+        default="pack",
+        metadata=key(
+            one_of(Strategy),
+            section="place",
+            doc="Of host nodes and L3 groups that suit a VM equally well: `pack` takes the fullest, so that large VMs find "
+            "room later, `spread` the emptiest; shared VMs always go where the fewest float.",
+            effect="none",
+            reason=NEXT_PLACEMENT,
+        ),
+    )
+    overcommit: int | None = field(
+        default=None,
+        metadata=key(
+            word_or("unlimited", whole_number(1, 1024, 8)),
+            section="place",
+            doc="How many shared vCPUs a pCPU of the shared pool may carry, counted per host node.",
+            absent='`"unlimited"`',
+            effect="none",
+            reason=NEXT_PLACEMENT,
+        ),
+    )
+    reserved_memory_bytes: tuple[int, ...] = field(
+        default=(512 * MIB,),
+        metadata=key(
+            one_or_each(
+                byte_size(at_least=0, at_most=TIB, example="512MiB"), "sizes", HIGHEST_HOST_NODE + 1, '["2GiB", "512MiB"]'
+            ),
             toml="reserved_memory",
             section="place",
-            doc="Memory that is left to the host on each host node.",
+            doc="Memory left to the host: on each host node, or a list by host node, its last entry for all further ones.",
+            effect="none",
+            reason=NEXT_PLACEMENT,
+        ),
+    )
+    reserved_2mib_pages: tuple[int, ...] = field(
+        default=(0,),
+        metadata=key(
+            one_or_each(whole_number(0, 1 << 30, 512), "numbers", HIGHEST_HOST_NODE + 1, "[512, 0]"),
+            section="place",
+            doc="Hugepages of 2 MiB that are left to others: on each host node, or a list by host node as above.",
+            effect="none",
+            reason=NEXT_PLACEMENT,
+        ),
+    )
+    reserved_1gib_pages: tuple[int, ...] = field(
+        default=(0,),
+        metadata=key(
+            one_or_each(whole_number(0, 1 << 20, 2), "numbers", HIGHEST_HOST_NODE + 1, "[2, 0]"),
+            section="place",
+            doc="Hugepages of 1 GiB that are left to others: on each host node, or a list by host node as above.",
             effect="none",
             reason=NEXT_PLACEMENT,
         ),

@@ -84,6 +84,15 @@ class VmSectionSpec:
             reason=BY_QSUP,
         ),
     )
+    repair: bool = field(
+        default=True,
+        metadata=key(
+            true_or_false(),
+            doc="Put threads back that somebody moved off their pCPUs; `false` only reports them.",
+            effect="none",
+            reason=BY_QSUP,
+        ),
+    )
     on_panic: TroublePolicy = field(
         default="report",
         metadata=key(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from ipaddress import ip_address
 
 from qsup.cpuset import HIGHEST_PCPU, format_cpulist, parse_cpulist
 from qsup.spec.faults import Faulty, Place, quoted, shown
@@ -14,6 +15,7 @@ HIGHEST_HOST_NODE = 1023
 LONGEST_PATH_BYTES = 4095
 LONGEST_PATH_PART_BYTES = 255
 LONGEST_INTERFACE_NAME_BYTES = 15
+HIGHEST_PORT = 65535
 
 
 def cpulist(what: str = "pCPUs", highest: int = HIGHEST_PCPU, example: str = "0-3,8") -> Reader[frozenset[int]]:
@@ -152,3 +154,24 @@ def _checked(
         )
 
     return Reader(accepts, quoted(example), parse, lambda value: quoted(value, LONGEST_STRING))
+
+
+def tcp_address(example: str) -> Reader[str]:
+    """A numeric address and a port: "127.0.0.1:9101", "[::1]:9101". Names would be looked up while the daemon starts."""
+    return _checked("an IP address and a port", "bad-address", example, _wrong_with_address)
+
+
+def _wrong_with_address(text: str) -> str | None:
+    host, colon, port = text.rpartition(":")
+    if not colon:
+        return "has no port"
+    if not re.fullmatch(r"[0-9]{1,5}", port, re.ASCII) or not 1 <= int(port) <= HIGHEST_PORT:
+        return f"has a port that is not from 1 to {HIGHEST_PORT}"
+    bracketed = host.startswith("[") and host.endswith("]")
+    try:
+        address = ip_address(host[1:-1] if bracketed else host)
+    except ValueError:
+        return "has no numeric address"
+    if bracketed != (address.version == 6):
+        return "has brackets where IPv4 has none" if bracketed else "is IPv6 without brackets"
+    return "has a scope id" if "%" in host else None

@@ -32,6 +32,11 @@ class EventLog:
         self._followers: set[_Follower] = set()
         self._sinks = sinks
         self._seq = 0
+        self.followers_cut = 0
+
+    def add_sink(self, sink: Sink) -> None:
+        """Hand every event from now on to one more sink."""
+        self._sinks = (*self._sinks, sink)
 
     def publish(self, code: str, message: str, vm: str | None = None, fields: Mapping[str, str] | None = None) -> EventView:
         """Record an event, hand it to the sinks and to every follower."""
@@ -41,7 +46,7 @@ class EventLog:
         for sink in self._sinks:
             sink(event)
         for follower in list(self._followers):
-            follower.offer(event)
+            self.followers_cut += not follower.offer(event)
         return event
 
     def history(self, after_seq: int | None = None) -> tuple[EventView, ...]:
@@ -69,11 +74,13 @@ class _Follower:
         self._channel = channel
         self._dropped = False
 
-    def offer(self, event: EventView) -> None:
+    def offer(self, event: EventView) -> bool:
+        """False where this event made it lag: it is cut off, once."""
         if self._dropped:
-            return
+            return True
         try:
             self._channel.send_nowait(event)
         except (trio.WouldBlock, trio.BrokenResourceError, trio.ClosedResourceError):
             self._dropped = True
             self._channel.close()
+        return not self._dropped

@@ -30,6 +30,7 @@ class Hands:
     def __init__(self, services: Services, nursery: trio.Nursery) -> None:
         self._services = services
         self._nursery = nursery
+        self._launches = trio.CapacityLimiter(services.settings.max_parallel_starts)
         self._table: dict[type[Any], Callable[[VmState], Awaitable[None]]] = {
             actions.Prepare: self._prepare,
             actions.Launch: self._launch,
@@ -61,7 +62,8 @@ class Hands:
 
     async def _launch(self, vm: VmState) -> None:
         try:
-            await launch(self._services, vm, self._nursery)
+            async with self._launches:
+                await launch(self._services, vm, self._nursery)
         except BaseException:
             if vm.run.process is None:
                 with trio.CancelScope(shield=True):
@@ -77,7 +79,7 @@ class Hands:
     async def _place_threads(self, vm: VmState) -> None:
         if vm.past.clock is not None and not vm.run.started:
             vm.past.clock.mark("greeting")
-        await place_threads(self._services.events, vm)
+        await place_threads(self._services, vm)
         if vm.past.clock is not None and not vm.run.started:
             vm.past.clock.mark("pin")
             if vm.power.wanted != "on":

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from qsup.reconcile.desired import Desired
 from qsup.spec.vm import VmSectionSpec
-from qsup.supervisor.vm_state import VmState
+from qsup.supervisor.vm_state import RunSide, VmState
 from qsup.truth.observed import ObservedVm, ProcessState
+from qsup.truth.threads import ThreadRow
 
 
 def observed_of(vm: VmState) -> ObservedVm:
@@ -20,10 +21,15 @@ def observed_of(vm: VmState) -> ObservedVm:
         silent_since_s=link.silent_since_s if link is not None else None,
         qemu_status=link.status if link is not None else None,
         placed=run.placed,
-        drifted=bool(run.rows) and any(row.verdict == "drift" for row in run.rows),
+        drifted=any(row.verdict == "drift" and not _is_tended(run, row) for row in run.rows),
         stop_stage=run.stop_stage,
         stop_since_s=run.stop_since_s,
     )
+
+
+def _is_tended(run: RunSide, row: ThreadRow) -> bool:
+    """What the tick has judged is its business: put back, or left where it is for a reason."""
+    return run.started and row.tid in run.truth.drift
 
 
 def _process_state(vm: VmState) -> ProcessState:

@@ -19,6 +19,7 @@ from qsup.process.procfs import boot_id
 from qsup.process.record import LaunchRecord, write_record
 from qsup.process.run_dir import create_vm_dir
 from qsup.process.state_dir import ensure_uefi_vars
+from qsup.supervisor.events import EventLog
 from qsup.supervisor.releasing import take_away
 from qsup.supervisor.services import Services
 from qsup.supervisor.start_clock import StartClock
@@ -54,11 +55,18 @@ async def prepare(services: Services, vm: VmState) -> tuple[VmPlan, ...]:
     if record is not None:
         for sentence in hardware_changes(record, plan):
             services.events.publish("vm.hardware-changed", sentence, vm.name)
-    for warning in plan.warnings:
-        services.events.publish(warning.code, warning.message, vm.name)
-    vm.past.refusal = ()
+    publish_warnings(services.events, vm, plan)
+    vm.past.refusal, vm.past.suggestions = (), ()
     vm.run.plan = plan
     return reservation.repins
+
+
+def publish_warnings(events: EventLog, vm: VmState, plan: VmPlan) -> None:
+    """Each kind of warning is an event once: not again at every restart, nor when other VMs have come or gone meanwhile."""
+    for warning in plan.warnings:
+        if warning.code not in vm.past.warned:
+            events.publish(warning.code, warning.message, vm.name)
+    vm.past.warned |= {warning.code for warning in plan.warnings}
 
 
 def argv_of(plan: VmPlan, caps: QemuCaps) -> Argv:

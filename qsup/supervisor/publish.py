@@ -13,6 +13,7 @@ from qsup.spec.changes import Change, changes_of
 from qsup.spec.vmspec import VmSpec
 from qsup.supervisor.view import ThreadView, VmView
 from qsup.supervisor.vm_state import VmState
+from qsup.truth.drift import fought_tids
 
 
 def view_of(vm: VmState) -> VmView:
@@ -37,11 +38,16 @@ def view_of(vm: VmState) -> VmView:
         qemu_status=link.status if link is not None and alive else None,
         silent_s=now_s - link.silent_since_s if link is not None and link.silent_since_s is not None and alive else None,
         threads=_threads_of(vm) if alive else (),
+        repairs=run.truth.repairs,
+        drifting=sum(row.verdict == "drift" for row in run.rows) if alive else 0,
+        left_alone=len(fought_tids(run.truth.drift)) if alive else 0,
         problems=config.problems,
         pending=_pending_of(vm) if alive else (),
         refusal=past.refusal,
+        suggestions=past.suggestions,
         trouble=past.trouble.message if past.trouble is not None else None,
         trouble_code=past.trouble.code if past.trouble is not None else None,
+        trouble_hint=past.trouble.hint if past.trouble is not None else None,
         reason=vm.reason or (vm.stray or ""),
         last_ending=past.last_ending_text,
         last_ending_code=past.last_ending_code,
@@ -115,6 +121,7 @@ def _threads_of(vm: VmState) -> tuple[ThreadView, ...]:
     return tuple(
         ThreadView(row.label, row.tid or 0, row.name, format_cpulist(row.pin), format_cpulist(row.affinity), row.verdict)
         for row in vm.run.rows
+        if row.thread_class != "kernel"
     )
 
 

@@ -55,6 +55,7 @@ class QmpLink:
         self.silent_since_s: float | None = None
         self.panic: GuestPanicked | None = None
         self.io_error: BlockIoError | None = None
+        self._telemetry_up = trio.Event()
         self._settled = trio.Event()
         if greeted:
             self._settled.set()
@@ -128,6 +129,7 @@ class QmpLink:
 
     async def _serve_telemetry(self, session: QmpSession) -> None:
         self.telemetry = session
+        self._telemetry_up.set()
         try:
             while not session.closed:
                 await self._probe(session)
@@ -135,6 +137,7 @@ class QmpLink:
                     await session.wait_closed()
         finally:
             self.telemetry = None
+            self._telemetry_up = trio.Event()
 
     async def _probe(self, session: QmpSession) -> None:
         asked_at_s = trio.current_time()
@@ -171,6 +174,17 @@ class QmpLink:
             QmpLost: `supervisor.no-monitor`; there is none right now.
         """
         return _require(self.telemetry)
+
+    async def wait_telemetry(self, timeout_s: float) -> QmpSession:
+        """The telemetry connection, waited for: it comes after the start, unless somebody asks, and after each loss.
+
+        Raises:
+            QmpLost: `supervisor.no-monitor`; it did not come in that time.
+        """
+        self.settle()
+        with trio.move_on_after(timeout_s):
+            await self._telemetry_up.wait()
+        return self.require_telemetry()
 
 
 def _require(session: QmpSession | None) -> QmpSession:

@@ -20,16 +20,25 @@ from qsup.supervisor.confdir import ConfigDirTrouble, ConfigFile, ConfigNews
 from qsup.supervisor.config_side import take_config
 from qsup.supervisor.console import open_console
 from qsup.supervisor.execute import Execute, Hands
+from qsup.supervisor.mending import mend_memory
+from qsup.supervisor.metric import Family
+from qsup.supervisor.metrics import Metrics
 from qsup.supervisor.observe import observed_of
 from qsup.supervisor.power_memory import power_at_first_sight
 from qsup.supervisor.publish import view_of
 from qsup.supervisor.requests import Requests, Verb
 from qsup.supervisor.services import Services
+from qsup.supervisor.verifying import verify_all, verify_vm
 from qsup.supervisor.view import CmdlineView, EventView, Outcome, VmView
 from qsup.supervisor.vm_state import VmState
 from qsup.supervisor.vm_task import run_vm
+from qsup.supervisor.wait_watch import WaitReport, WaitWatch
+from qsup.truth.page_moves import MemoryMended
+from qsup.truth.verified import VmVerified
+from qsup.truth.wait_history import WaitMinute
 
 OPERATOR_QMP_TIMEOUT_S = 60.0
+OPERATOR_CONNECT_TIMEOUT_S = 10.0
 
 
 class Supervisor:
@@ -40,8 +49,16 @@ class Supervisor:
         self._nursery = nursery
         self._execute = execute if execute is not None else Hands(services, nursery)
         self._requests = Requests(services)
+        self._waits = WaitWatch(services.fleet)
+        self._metrics = Metrics(services, self._waits)
         self._begun_s = time.time()
         self._files_known = False
+
+    async def run_samplers(self) -> None:
+        """Sample who waits, and what the metrics need between two scrapes, for ever."""
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._waits.run)
+            nursery.start_soon(self._metrics.run)
 
     def add(self, vm: VmState) -> None:
         """Take a VM into the fleet and start its task."""
@@ -133,7 +150,7 @@ class Supervisor:
         Raises:
             QmpRefused, QmpLost: QEMU's refusal or silence.
         """
-        session = self._vm(name).run.require_link().require_telemetry()
+        session = await self._vm(name).run.require_link().wait_telemetry(OPERATOR_CONNECT_TIMEOUT_S)
         return await session.execute(command, arguments, timeout_s=OPERATOR_QMP_TIMEOUT_S)
 
     async def hmp(self, name: str, text: str) -> str:
@@ -142,7 +159,7 @@ class Supervisor:
         Raises:
             QmpRefused, QmpLost: QEMU's refusal or silence.
         """
-        session = self._vm(name).run.require_link().require_telemetry()
+        session = await self._vm(name).run.require_link().wait_telemetry(OPERATOR_CONNECT_TIMEOUT_S)
         return await verbs.human_monitor_command(session, text, timeout_s=OPERATOR_QMP_TIMEOUT_S)
 
     async def open_console(self, name: str) -> trio.abc.Stream:
@@ -160,6 +177,38 @@ class Supervisor:
             KernelRefused: host.pages-unreadable.
         """
         return await self._services.reservations.current()
+
+    async def verify(self, name: str) -> VmVerified:
+        """The truth table of one VM, its pages counted anew."""
+        return await verify_vm(self._vm(name))
+
+    async def verify_all(self) -> Sequence[VmVerified]:
+        """The truth tables of all VMs, ascending by name."""
+        return await verify_all(self._services.fleet.values())
+
+    async def repair_memory(self, name: str) -> MemoryMended:
+        """Move a VM's misplaced pages to the planned nodes.
+
+        Raises:
+            BadRequest: `supervisor.not-running`, `supervisor.mending`. KernelRefused: the kernel does not let it.
+        """
+        return await mend_memory(self._services, self._vm(name))
+
+    def wait(self) -> WaitReport | None:
+        """Who waited for a pCPU in the last span."""
+        return self._waits.latest
+
+    def wait_history(self, name: str) -> tuple[WaitMinute, ...]:
+        """The last hour of one VM's waiting."""
+        return self._waits.history(name)
+
+    def follow_wait(self) -> AbstractAsyncContextManager[trio.MemoryReceiveChannel[WaitReport]]:
+        """Every report from now on."""
+        return self._waits.follow()
+
+    def metrics(self) -> Sequence[Family]:
+        """Everything that is counted."""
+        return self._metrics.families()
 
     def host(self) -> Mapping[str, object]:
         """The daemon itself."""

@@ -72,10 +72,16 @@ async def _report_end(services: Services, vm: VmState) -> None:
     fields = {"ending": ending.text} | ({"last_words": words} if words else {})
     services.events.publish(code, text, vm.name, fields)
     if code in FAILURES:
-        past.note_trouble(QemuFailed(code, text, ending.text, words, f"qsup status {vm.name} shows QEMU's last words"))
+        past.note_trouble(QemuFailed(code, text, ending.text, words, _hint_of(code, vm.name)))
         _count_failure(services, vm)
     else:
         past.failures_s = ()
+
+
+def _hint_of(code: str, name: str) -> str:
+    if code == "vm.start-failed":
+        return f"mend what QEMU's last words say; `qsup cmdline {name} --explain` names the key behind each of its options"
+    return f"read its serial log and the kernel's (dmesg); `qsup status {name}` tells when it starts again"
 
 
 def _count_failure(services: Services, vm: VmState) -> None:

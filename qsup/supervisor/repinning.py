@@ -11,7 +11,8 @@ from qsup.cpuset import format_cpulist
 from qsup.errors import QsupError
 from qsup.plan.vmplan import VmPlan
 from qsup.process.record import write_record
-from qsup.supervisor.placing import look_at_threads, put_back
+from qsup.supervisor.looking import look_at_threads
+from qsup.supervisor.placing import put_back
 from qsup.supervisor.services import Services
 from qsup.supervisor.vm_state import VmState
 

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 import trio
 from attrs import evolve, frozen
 
+from qsup.errors import Refused
 from qsup.host.facts import read_host_facts
 from qsup.host.pages import pages_taken
 from qsup.plan.guest_record import GuestRecord
@@ -15,6 +16,7 @@ from qsup.plan.ledger import Holding, Ledger
 from qsup.plan.place import place
 from qsup.plan.policy import HostPolicy
 from qsup.plan.repin import shared_repins
+from qsup.plan.suggest import with_suggestions
 from qsup.plan.vmplan import VmPlan
 from qsup.process.state_dir import read_guest_record
 from qsup.spec.vmspec import VmSpec
@@ -42,7 +44,7 @@ class Reservations:
         """Plan the VM on the host as it is now and hold what the plan takes.
 
         Raises:
-            Refused: it does not fit; nothing is held.
+            Refused: it does not fit, with what would make it fit; nothing is held.
             InvalidInput: what is recorded of the guest cannot be read.
         """
         async with self._lock:
@@ -50,9 +52,16 @@ class Reservations:
             await self._refresh_taken()
             record, facts = await trio.to_thread.run_sync(self._look, spec)
             others = self.ledger.released(spec.name)
-            plan = place(spec, facts, self._policy, others, record, machine_aliases)
-            self.ledger = others.reserved(Holding(plan))
-            return Reservation(plan, record, shared_repins(facts, self._policy, self.ledger))
+            try:
+                plan = place(spec, facts, self._policy, others, record, machine_aliases)
+            except Refused as error:
+                refused = error
+            else:
+                self.ledger = others.reserved(Holding(plan))
+                return Reservation(plan, record, shared_repins(facts, self._policy, self.ledger))
+        # The search plans many times: nobody waits for it.
+        asked = (spec, facts, self._policy, others, record, machine_aliases)
+        raise await trio.to_thread.run_sync(with_suggestions, refused, *asked) from None
 
     def _look(self, spec: VmSpec) -> tuple[GuestRecord | None, HostFacts]:
         return read_guest_record(self._policy.state_dir, spec.name), read_facts_for(spec)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from attrs import frozen
+from attrs import field, frozen
 
 from qsup.plan.policy import HostPolicy
 from qsup.process.scope import Scopes
 from qsup.spec.settings import SettingsSpec
+from qsup.supervisor.agents import AgentsCache
 from qsup.supervisor.caps import CapsCache
 from qsup.supervisor.events import EventLog
 from qsup.supervisor.reservations import Reservations
@@ -24,3 +25,4 @@ class Services:
     events: EventLog
     scopes: Scopes | None
     fleet: dict[str, VmState]
+    agents: AgentsCache = field(factory=AgentsCache)

@@ -46,7 +46,11 @@ class ThreadView:
 
 @frozen
 class VmView:
-    """One VM as published. Times are Unix seconds; ages are seconds; masks are cpulists."""
+    """One VM as published. Times are Unix seconds; ages are seconds; masks are cpulists.
+
+    `repairs` counts its threads that were put back, `drifting` those that are elsewhere now, `left_alone` those that are not
+    put back any more because somebody keeps moving them.
+    """
 
     name: str
     phase: str
@@ -70,15 +74,20 @@ class VmView:
     accel: str | None = None
     host_nodes: tuple[int, ...] = ()
     threads: tuple[ThreadView, ...] = ()
+    repairs: int = 0
+    drifting: int = 0
+    left_alone: int = 0
     nics: tuple[Mapping[str, object], ...] = ()
     disks: tuple[Mapping[str, object], ...] = ()
     serial_log: str | None = None
     problems: tuple[Problem, ...] = ()
     trouble: str | None = None
     trouble_code: str | None = None
+    trouble_hint: str | None = None
     reason: str = ""
     pending: tuple[Change, ...] = ()
     refusal: tuple[Reason, ...] = ()
+    suggestions: tuple[str, ...] = ()
     warnings: tuple[Problem, ...] = ()
     last_ending: str | None = None
     last_ending_code: str | None = None

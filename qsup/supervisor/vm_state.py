@@ -16,9 +16,10 @@ from qsup.reconcile.desired import Power
 from qsup.spec.vmspec import VmSpec
 from qsup.supervisor.qmp_link import QmpLink
 from qsup.supervisor.start_clock import StartClock
+from qsup.supervisor.truth_side import TruthSide
 from qsup.supervisor.view import ConfigState, StartView
 from qsup.truth.observed import StopStage
-from qsup.truth.threads import ThreadIds, ThreadRow
+from qsup.truth.threads import LATE_CLASSES, ThreadIds, ThreadRow
 
 KEPT_STARTS = 10
 
@@ -55,7 +56,7 @@ class RunSide:
     link_scope: trio.CancelScope | None = None
     ids: ThreadIds | None = None
     rows: tuple[ThreadRow, ...] = ()
-    seen_in_place: frozenset[int] = frozenset()
+    truth: TruthSide = field(factory=TruthSide)
     adopted: bool = False
     launched_spec: VmSpec | None = None
     qemu_reason: str | None = None
@@ -67,8 +68,16 @@ class RunSide:
 
     @property
     def placed(self) -> bool:
-        """Every planned thread was seen where it belongs at the last look."""
-        return bool(self.rows) and all(row.verdict == "ok" for row in self.rows)
+        """Every planned thread was seen where it belongs at the last look; once it runs: every planned thread is there.
+
+        The threads of a running VM are tended at each tick; those that others move must not hold up anything else.
+        """
+        if self.ids is None or not self.rows:
+            return False
+        if self.started:
+            return all(row.verdict != "missing" for row in self.rows)
+        late = (row.verdict == "not placeable" and row.thread_class in LATE_CLASSES for row in self.rows)
+        return all(row.verdict == "ok" or excused for row, excused in zip(self.rows, late, strict=True))
 
     def require_link(self) -> QmpLink:
         """The link to its QEMU.
@@ -93,6 +102,8 @@ class PastSide:
     failures_s: tuple[float, ...] = ()
     not_before_s: float = 0.0
     refusal: tuple[Reason, ...] = ()
+    suggestions: tuple[str, ...] = ()
+    warned: frozenset[str] = frozenset()
     trouble: QsupError | None = None
     trouble_count: int = 0
     restarts: int = 0
@@ -104,18 +115,20 @@ class PastSide:
     last_ending_text: str | None = None
     last_words: str | None = None
 
-
     def fresh_chance(self) -> None:
         """What failed before counts no more: an operator or a new version of the file says so."""
         self.failures_s = ()
         self.not_before_s = 0.0
         self.given_up = ""
+        self.warned = frozenset()
 
     def note_trouble(self, error: QsupError) -> bool:
         """Keep what went wrong; False where it is the same as the last time (a refusal: amounts may differ)."""
         known = self.trouble
         self.trouble = error
         self.trouble_count += 1
+        if not isinstance(error, Refused):
+            self.refusal, self.suggestions = (), ()
         return known is None or _sameness_of(known) != _sameness_of(error)
 
 
@@ -140,6 +153,7 @@ class VmState:
     reason: str = ""
     forgotten: bool = False
     console_taken: bool = False
+    look_due_s: float = 0.0
     _bell: trio.Event = field(factory=trio.Event)
     _changed: trio.Event = field(factory=trio.Event)
 

@@ -74,17 +74,18 @@ def _decide(services: Services, vm: VmState) -> Decision:
 
 
 async def _wait(services: Services, vm: VmState, look_again_at_s: float | None) -> None:
-    """Until the bell, the moment, or the tick; at the tick the VM's threads and logs are looked at."""
-    now_s = trio.current_time()
-    until_s = now_s + TICK_S if look_again_at_s is None else min(look_again_at_s, now_s + TICK_S)
-    with trio.move_on_at(until_s) as scope:
+    """Until the bell, the moment, or the tick; at the tick, however often the bell rings, threads and logs are looked at."""
+    until_s = vm.look_due_s if look_again_at_s is None else min(look_again_at_s, vm.look_due_s)
+    with trio.move_on_at(until_s):
         await vm.wait_bell()
-    if scope.cancelled_caught:
+    now_s = trio.current_time()
+    if now_s >= vm.look_due_s:
+        vm.look_due_s = now_s + TICK_S
         await _look_after(services, vm)
 
 
 async def _look_after(services: Services, vm: VmState) -> None:
-    error = await contain("looking after it", look_after(vm))
+    error = await contain("looking after it", look_after(services, vm))
     # Its process may end while it is looked at, and its log be full: the next tick looks again.
     if error is not None and not isinstance(error, KernelRefused):
         note_trouble(services.events, vm, error)
@@ -93,7 +94,7 @@ async def _look_after(services: Services, vm: VmState) -> None:
 async def _execute(services: Services, vm: VmState, action: Action, execute: Execute) -> None:
     error = await contain(type(action).__name__, execute(action, vm))
     if isinstance(error, Refused):
-        vm.past.refusal = error.reasons
+        vm.past.refusal, vm.past.suggestions = error.reasons, error.suggestions
         vm.past.not_before_s = trio.current_time() + REFUSED_RETRY_S
     if error is not None:
         note_trouble(services.events, vm, error)

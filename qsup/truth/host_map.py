@@ -18,7 +18,7 @@ from qsup.plan.ledger import Ledger
 from qsup.plan.policy import HostPolicy
 from qsup.plan.vmplan import VmPlan
 
-Use = Literal["offline", "owned", "emptied", "pinned", "pool", "housekeeping", "free"]
+Use = Literal["offline", "owned", "support", "emptied", "pinned", "pool", "housekeeping", "free"]
 
 
 @frozen
@@ -33,9 +33,10 @@ class SeatMap:
 class PcpuMap:
     """One pCPU and what it is used for.
 
-    `use`: "owned" by vCPUs of dedicated or isolated VMs, "emptied" for one (`vms` names it), "pinned" explicitly, "pool"
-    (shared VMs float here), "housekeeping", "free", "offline". `floating` are positions in `HostMap.floating`. `marks` are
-    "isolated", "nohz_full", and the core type where the host has several.
+    `use`: "owned" by vCPUs that have it alone, "support": kept for other threads of one VM (its emulator, iothreads, vhost
+    workers), "emptied" for one (`vms` names it), "pinned" explicitly, "pool" (shared vCPUs float here), "housekeeping",
+    "free", "offline". `floating` are positions in `HostMap.floating`. `marks` are "isolated", "nohz_full", and the core type
+    where the host has several.
     """
 
     pcpu: int
@@ -67,7 +68,10 @@ class CacheMap:
 
 @frozen
 class PoolMap:
-    """A hugepage pool, in pages. `held` is promised to VMs; `foreign`: in use, and by none of them."""
+    """A hugepage pool, in pages.
+
+    `held` are for VMs, which have yet to take `due` of them; `foreign`: in use, and by none of them.
+    """
 
     page_size_bytes: int
     total: int
@@ -75,6 +79,7 @@ class PoolMap:
     reserved: int
     surplus: int
     held: int
+    due: int
     foreign: int
 
 
@@ -90,12 +95,16 @@ class GuestMemoryMap:
 
 @frozen
 class NodeMap:
-    """One host node. `distances` has one entry a node, in the order of `HostMap.nodes`."""
+    """One host node. `distances` has one entry a node, in the order of `HostMap.nodes`.
+
+    `memory_due_bytes` of what is free is promised to VMs that have yet to take it.
+    """
 
     host_node: int
     distances: tuple[int, ...]
     memory_total_bytes: int
     memory_free_bytes: int
+    memory_due_bytes: int
     pools: tuple[PoolMap, ...]
     guests: tuple[GuestMemoryMap, ...]
     caches: tuple[CacheMap, ...]
@@ -145,7 +154,9 @@ def _floating(plans: Iterable[VmPlan]) -> dict[frozenset[int], tuple[tuple[str, 
     """Mask → names and number of vCPUs, in the order of the lowest pCPUs."""
     masks: dict[frozenset[int], tuple[tuple[str, ...], int]] = {}
     for plan in plans:
-        for vcpu in plan.vcpus if plan.placement == "shared" else ():
+        for vcpu in plan.vcpus:
+            if vcpu.vcpu_index not in plan.floating:
+                continue
             names, count = masks.get(vcpu.pin, ((), 0))
             masks[vcpu.pin] = (names if plan.name in names else (*names, plan.name), count + 1)
     return dict(sorted(masks.items(), key=lambda item: sorted(item[0])))
@@ -166,6 +177,7 @@ class _Seats:
         self._seats: dict[int, list[SeatMap]] = {}
         self._placements: dict[int, set[str]] = {}
         self._emptied: dict[int, list[str]] = {}
+        self._support: dict[int, list[str]] = {}
         for plan in plans:
             self._sit(plan)
         self._floating: dict[int, list[int]] = {}
@@ -176,15 +188,18 @@ class _Seats:
     def _sit(self, plan: VmPlan) -> None:
         for pcpu in plan.emptied:
             self._emptied.setdefault(pcpu, []).append(plan.name)
-        for vcpu in plan.vcpus if plan.placement != "shared" else ():
-            for pcpu in vcpu.pin:
+        for pcpu in plan.support_pcpus:
+            self._support.setdefault(pcpu, []).append(plan.name)
+        for vcpu in plan.vcpus:
+            for pcpu in vcpu.pin if vcpu.vcpu_index not in plan.floating else ():
                 self._seats.setdefault(pcpu, []).append(SeatMap(plan.name, vcpu.vcpu_index))
                 self._placements.setdefault(pcpu, set()).add(plan.placement)
 
     def on(self, facts: PcpuFacts) -> PcpuMap:
         """This pCPU with who sits there."""
         seats = tuple(self._seats.get(facts.pcpu, ()))
-        names = dict.fromkeys([*(seat.vm for seat in seats), *self._emptied.get(facts.pcpu, ())])
+        kept = (*self._support.get(facts.pcpu, ()), *self._emptied.get(facts.pcpu, ()))
+        names = dict.fromkeys([*(seat.vm for seat in seats), *kept])
         floating = tuple(self._floating.get(facts.pcpu, ()))
         return PcpuMap(facts.pcpu, self._use(facts, floating), tuple(names), seats, floating, self._marks(facts))
 
@@ -193,6 +208,7 @@ class _Seats:
         uses: tuple[tuple[object, Use], ...] = (
             (not facts.online, "offline"),
             (placements & {"dedicated", "isolated"}, "owned"),
+            (facts.pcpu in self._support, "support"),
             (facts.pcpu in self._emptied, "emptied"),
             (placements, "pinned"),
             (facts.pcpu in self.housekeeping, "housekeeping"),
@@ -216,6 +232,7 @@ def _node(facts: HostFacts, node: HostNodeFacts, ledger: Ledger, plans: Iterable
         distances=tuple(facts.index.distance(node.host_node, other.host_node) for other in facts.nodes),
         memory_total_bytes=node.memory_total_bytes,
         memory_free_bytes=node.memory_free_bytes,
+        memory_due_bytes=ledger.index.base_due.get(node.host_node, 0),
         pools=tuple(_pools(node, ledger, guests)),
         guests=guests,
         caches=tuple(_caches([pcpu for pcpu in facts.pcpus if pcpu.host_node == node.host_node], seats)),
@@ -236,7 +253,7 @@ def _pools(node: HostNodeFacts, ledger: Ledger, guests: Iterable[GuestMemoryMap]
         key = (node.host_node, pool.page_size_bytes)
         due = ledger.index.pages_due.get(key, 0)
         foreign = max(0, pool.total - pool.free - (held - due))
-        yield PoolMap(pool.page_size_bytes, pool.total, pool.free, pool.reserved, pool.surplus, held, foreign)
+        yield PoolMap(pool.page_size_bytes, pool.total, pool.free, pool.reserved, pool.surplus, held, due, foreign)
 
 
 def _caches(pcpus: list[PcpuFacts], seats: _Seats) -> Iterable[CacheMap]:

@@ -9,7 +9,8 @@ from attrs import frozen
 class LinkFacts:
     """One link. `kind` is the kernel's ("bridge", "tun", "vlan", …), None for plain NICs; `bridge` the one it is a port of.
 
-    `queues` counts the queues of a tap that are open, None elsewhere. `mac` is lower-case with colons, None without one.
+    `queues` counts the queues of a tap that are open, those that the guest does not use among them; None elsewhere. `mac` is
+    lower-case with colons, None without one.
     """
 
     name: str

@@ -1,21 +1,29 @@
 """Whose thread is where: the planned pin of every thread against the affinity that the kernel tells.
 
 Strategy: a thread's class follows from its id where QMP told it (vCPUs, iothreads) and from its name otherwise
-(vhost workers); every other thread of the process belongs to the emulator's pin. A thread that is planned and not seen
-yet is a row of its own, so that "all rows are ok" means that all that was planned is there.
+(vhost workers, io-wq); every other thread of the process, and kernel threads that work for it, belong to the emulator's
+pin. A thread that is planned and not seen yet is a row of its own, so that "all rows are ok" means that all that was
+planned is there.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import re
+from collections.abc import Collection, Iterable, Mapping
 from typing import Literal
 
 from attrs import field, frozen
 
 from qsup.plan.vmplan import VmPlan
 
-ThreadClass = Literal["vcpu", "iothread", "vhost", "emulator"]
+ThreadClass = Literal["vcpu", "iothread", "vhost", "emulator", "io-wq", "kernel"]
 Verdict = Literal["ok", "drift", "missing", "not placeable"]
+
+LATE_CLASSES: frozenset[ThreadClass] = frozenset({"io-wq", "kernel"})
+"""Threads that the kernel makes for itself: some kernels do not let them be placed, and no guest waits for that."""
+
+_VCPU_NAME = re.compile(r"CPU ([0-9]{1,5})/(?:KVM|TCG)", re.ASCII)
+_COMM_CHARACTERS = 15
 
 
 @frozen
@@ -29,11 +37,12 @@ class SeenThread:
 
 @frozen
 class ThreadIds:
-    """Thread ids as told: vCPUs by vcpu_index, iothreads by object id, vhost workers that are kernel threads."""
+    """Thread ids as told: vCPUs by vcpu_index, iothreads by object id; kernel threads: vhost workers and other helpers."""
 
     vcpus: Mapping[int, int] = field(factory=dict)
     iothreads: Mapping[str, int] = field(factory=dict)
     vhost_kthreads: frozenset[int] = frozenset()
+    kernel_helpers: frozenset[int] = frozenset()
 
 
 @frozen
@@ -49,30 +58,52 @@ class ThreadRow:
     verdict: Verdict
 
 
-def thread_rows(plan: VmPlan, ids: ThreadIds, seen: Iterable[SeenThread], online: frozenset[int]) -> tuple[ThreadRow, ...]:
-    """All threads of a VM, vCPUs first, then iothreads, vhost workers, emulator threads by id.
+def thread_rows(
+    plan: VmPlan, ids: ThreadIds, seen: Iterable[SeenThread], online: frozenset[int], refused: Collection[int] = ()
+) -> tuple[ThreadRow, ...]:
+    """All threads of a VM: vCPUs first, then iothreads, vhost workers, emulator threads by id, io-wq, kernel threads.
 
     Args:
         online: the pCPUs that are online; the kernel drops the others from a mask, which is no drift.
+        refused: the ids of threads that the kernel does not let be placed: where they are elsewhere, nothing helps.
 
     Returns:
         tuple of rows; planned vCPUs and iothreads that were not seen stand in it with verdict "missing".
     """
     by_tid = {thread.tid: thread for thread in seen}
-    rows = [
-        _row("vcpu", f"vcpu {vcpu.vcpu_index}", ids.vcpus.get(vcpu.vcpu_index), by_tid, vcpu.pin, online) for vcpu in plan.vcpus
-    ]
+    see = _Sight(by_tid, online, refused)
+    rows = [see.row("vcpu", f"vcpu {vcpu.vcpu_index}", ids.vcpus.get(vcpu.vcpu_index), vcpu.pin) for vcpu in plan.vcpus]
     rows += [
-        _row("iothread", f"iothread {io.iothread_id}", ids.iothreads.get(io.iothread_id), by_tid, io.pin, online)
-        for io in plan.iothreads
+        see.row("iothread", f"iothread {io.iothread_id}", ids.iothreads.get(io.iothread_id), io.pin) for io in plan.iothreads
     ]
     known = {row.tid for row in rows}
-    workers = sorted(tid for tid, thread in by_tid.items() if tid not in known and _is_vhost(thread, ids))
-    pin = worker_pin_of(plan)
-    rows += [_row("vhost", "vhost", tid, by_tid, pin, online) for tid in workers]
-    known.update(workers)
-    rows += [_row("emulator", "emulator", tid, by_tid, plan.emulator, online) for tid in sorted(by_tid) if tid not in known]
+    others: dict[ThreadClass, list[int]] = {"vhost": [], "emulator": [], "io-wq": [], "kernel": []}
+    for tid in sorted(by_tid.keys() - known):
+        others[_class_of(by_tid[tid], ids)].append(tid)
+    for thread_class, tids in others.items():
+        pin = worker_pin_of(plan) if thread_class == "vhost" else plan.emulator
+        label = "{}" if thread_class == "kernel" else thread_class
+        rows += [see.row(thread_class, label.format(kernel_label_of(by_tid[tid].name)), tid, pin) for tid in tids]
     return tuple(rows)
+
+
+def ids_by_name(plan: VmPlan, seen: Iterable[SeenThread]) -> ThreadIds:
+    """The thread ids by the names that QEMU gives its threads (debug-threads=on), for when its monitor does not tell them."""
+    vcpus: dict[int, int] = {}
+    iothreads: dict[str, int] = {}
+    names = {f"IO {io.iothread_id}"[:_COMM_CHARACTERS]: io.iothread_id for io in plan.iothreads}
+    for thread in seen:
+        match = _VCPU_NAME.fullmatch(thread.name)
+        if match:
+            vcpus[int(match[1])] = thread.tid
+        elif thread.name in names:
+            iothreads[names[thread.name]] = thread.tid
+    return ThreadIds(vcpus, iothreads)
+
+
+def kernel_label_of(name: str) -> str:
+    """What a kernel thread is called: its name without the process id in it."""
+    return "nx-lpage-recovery" if name.startswith("kvm-nx-lpage-re") else name.partition("/")[0]
 
 
 def worker_pin_of(plan: VmPlan) -> frozenset[int]:
@@ -84,26 +115,33 @@ def worker_pin_of(plan: VmPlan) -> frozenset[int]:
     return frozenset().union(*pins) if pins else plan.emulator
 
 
-def _is_vhost(thread: SeenThread, ids: ThreadIds) -> bool:
-    return thread.tid in ids.vhost_kthreads or thread.name.startswith("vhost-")
+def _class_of(thread: SeenThread, ids: ThreadIds) -> ThreadClass:
+    if thread.tid in ids.vhost_kthreads or thread.name.startswith("vhost-"):
+        return "vhost"
+    if thread.tid in ids.kernel_helpers:
+        return "kernel"
+    return "io-wq" if thread.name.startswith("iou-wrk-") else "emulator"
 
 
-def _row(
-    thread_class: ThreadClass,
-    label: str,
-    tid: int | None,
-    by_tid: Mapping[int, SeenThread],
-    pin: frozenset[int],
-    online: frozenset[int],
-) -> ThreadRow:
-    thread = by_tid.get(tid) if tid is not None else None
-    if thread is None:
-        return ThreadRow(thread_class, label, None, "", pin, frozenset(), "missing")
-    possible = pin & online
-    verdict: Verdict = "ok" if thread.affinity & online == possible else "drift"
-    if not possible:
-        verdict = "not placeable"
-    return ThreadRow(thread_class, label, thread.tid, thread.name, pin, thread.affinity, verdict)
+@frozen
+class _Sight:
+    by_tid: Mapping[int, SeenThread]
+    online: frozenset[int]
+    refused: Collection[int]
+
+    def row(self, thread_class: ThreadClass, label: str, tid: int | None, pin: frozenset[int]) -> ThreadRow:
+        thread = self.by_tid.get(tid) if tid is not None else None
+        if thread is None:
+            return ThreadRow(thread_class, label, None, "", pin, frozenset(), "missing")
+        return ThreadRow(thread_class, label, thread.tid, thread.name, pin, thread.affinity, self._verdict(thread, pin))
+
+    def _verdict(self, thread: SeenThread, pin: frozenset[int]) -> Verdict:
+        possible = pin & self.online
+        if not possible:
+            return "not placeable"
+        if thread.affinity & self.online == possible:
+            return "ok"
+        return "not placeable" if thread.tid in self.refused else "drift"
 
 
 def all_ok(rows: Iterable[ThreadRow]) -> bool:

@@ -14,7 +14,7 @@ from attrs import field, frozen
 
 from qsup.truth.wait_blame import FIRST_LOOK, MOVED, Blamed, Ledger, blame, ledger_of
 from qsup.truth.wait_samples import HostSample, PcpuTimes, ThreadKey
-from qsup.truth.wait_spent import Credits, Spent, spent_of, waited_ns
+from qsup.truth.wait_spent import Credits, Spent, may_wait, spent_of, waited_ns
 
 NOTICEABLE = 0.01
 """A wait below this share of the span needs nobody's name."""
@@ -55,11 +55,14 @@ class ClassTime:
 
     run_ns: int = 0
     wait_ns: int = 0
+    threads: int = 0
 
 
 @frozen
 class VmWait:
     """One VM over the span. `ready_share` is that of its worst vCPU; `skew_share` how much more that one waited than its best.
+
+    Only vCPUs that had something to do count for the skew.
 
     `throttled_share` may exceed 1: the quota holds several threads at once. `threads` has every vCPU, and of the others
     those that ran or waited.
@@ -117,9 +120,13 @@ def wait_interval(before: HostSample, after: HostSample, credits: Credits) -> tu
 
 def waited_pcpus(before: HostSample, after: HostSample) -> frozenset[int]:
     """The pCPUs on which a VM's thread noticeably waited, or seems to wait: only there it matters who else ran."""
-    span_ns = after.at_ns - before.at_ns
-    spent = (spent_of(key, before, after) for key in after.threads)
-    return frozenset(item.pcpu for item in spent if item and (item.stuck or item.wait_ns >= NOTICEABLE * span_ns))
+    least_ns = NOTICEABLE * (after.at_ns - before.at_ns)
+    found = set()
+    for key, (_, now) in after.threads.items():
+        old = before.threads.get(key)
+        if old is not None and may_wait(old[1], now, least_ns):
+            found.add(now.pcpu)
+    return frozenset(found)
 
 
 @frozen
@@ -135,38 +142,36 @@ def _ledgers(spent: list[Spent], before: HostSample, after: HostSample, blamed: 
     if not blamed:
         return {}
     span_ns = after.at_ns - before.at_ns
-    there: dict[int, list[Spent]] = {
-        item.pcpu: [] for item in spent if item.stuck or item.wait_ns >= NOTICEABLE * span_ns
-    }
+    there: dict[int, list[Spent]] = {item.pcpu: [] for item in spent if item.stuck or item.wait_ns >= NOTICEABLE * span_ns}
     rest = (spent_of(key, before, after, other=True) for key, (_, now) in (after.others or {}).items() if now.pcpu in there)
     for item in (*spent, *rest):
         if item is not None and item.pcpu in there:
             there[item.pcpu].append(item)
-    return {
-        pcpu: ledger_of(items, before.pcpus.get(pcpu), after.pcpus.get(pcpu), span_ns) for pcpu, items in there.items()
-    }
+    return {pcpu: ledger_of(items, before.pcpus.get(pcpu), after.pcpus.get(pcpu), span_ns) for pcpu, items in there.items()}
 
 
 def _vm_wait(vm: str, items: list[Spent], throttled_ns: int, view: _View) -> VmWait:
     all_ns = sum(view.waits[item.key] for item in items)
     held = min(throttled_ns / all_ns, 1.0) if all_ns else 0.0
-    classes: defaultdict[str, list[int]] = defaultdict(lambda: [0, 0])
+    classes: defaultdict[str, list[int]] = defaultdict(lambda: [0, 0, 0])
     threads = []
     for item in items:
         wait_ns = view.waits[item.key]
         total = classes[item.thread.thread_class]
         total[0] += item.run_ns
         total[1] += wait_ns
+        total[2] += 1
         if item.run_ns or wait_ns or item.thread.thread_class == "vcpu":
             threads.append(_thread_wait(item, wait_ns, held, view))
-    ready = [thread.ready_share for thread in threads if thread.thread_class == "vcpu"]
+    vcpus = [thread for thread in threads if thread.thread_class == "vcpu"]
+    ready = [vcpu.ready_share for vcpu in vcpus if vcpu.ready_share + vcpu.run_share >= NOTICEABLE]
     return VmWait(
         vm,
-        max(ready, default=0.0),
+        max((vcpu.ready_share for vcpu in vcpus), default=0.0),
         throttled_ns / view.span_ns,
         max(ready) - min(ready) if ready else 0.0,
         tuple(threads),
-        {name: ClassTime(run_ns, wait_ns) for name, (run_ns, wait_ns) in classes.items()},
+        {name: ClassTime(*total) for name, total in classes.items()},
     )
 
 

@@ -9,19 +9,19 @@ counted when a thread stood runnable all the time and others demonstrably ran on
 from __future__ import annotations
 
 from collections.abc import Mapping
-
-from attrs import frozen
+from typing import NamedTuple
 
 from qsup.truth.wait_samples import Counters, HostSample, Thread, ThreadKey
 
 Credits = Mapping[ThreadKey, int]
 _RUNNABLE = "R"
+_RAN = slice(Counters._fields.index("run_ns"), Counters._fields.index("timeslices") + 1)
 
 
-@frozen
-class Spent:
-    """One thread over one span. `stayed`: all of it happened on `pcpu`. `stuck`: runnable, but not once on a pCPU.
+class Spent(NamedTuple):
+    """One thread over one span; a NamedTuple, since thousands are made in each cycle.
 
+    `stayed`: all of it happened on `pcpu`; `sure`: that is certain. `stuck`: runnable, but not once on a pCPU.
     `settled`: the kernel has added to the waited time since.
     """
 
@@ -62,6 +62,13 @@ def spent_of(key: ThreadKey, before: HostSample, after: HostSample, *, other: bo
     )
 
 
+def may_wait(then: Counters, now: Counters, least_ns: float) -> bool:
+    """Whether a thread waited for so long, or seems to: a quick look, where most threads did nothing."""
+    if now.delay_ns - then.delay_ns >= least_ns:
+        return True
+    return now.state == then.state == _RUNNABLE and now[_RAN] == then[_RAN]
+
+
 def _birth(key: ThreadKey, now: Counters, before: HostSample) -> Counters | None:
     """The counters of a thread that was born in the span: nothing yet. An older one that was never looked at: unknown."""
     if key[1] < before.at_ticks:
@@ -73,11 +80,11 @@ def _stayed(then: Counters, now: Counters) -> tuple[bool, bool]:
     """(it was on this pCPU all the time, that is certain and not only likely)."""
     if then.pcpu != now.pcpu:
         return False, True
+    if then.migrations is not None and now.migrations is not None:
+        return then.migrations == now.migrations, True  # also where both masks were of one pCPU: in between it may have been another
     if then.fixed and now.fixed:
         return True, True
-    if then.migrations is None and now.migrations is None:
-        return True, False
-    return then.migrations == now.migrations, True
+    return then.migrations is None and now.migrations is None, False
 
 
 def _grown(then: int | None, now: int | None) -> int | None:

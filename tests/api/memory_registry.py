@@ -13,7 +13,14 @@ from attrs import evolve
 from qsup.api.registry import Verb
 from qsup.errors import BadRequest, QmpRefused
 from qsup.plan.ledger import Ledger
+from qsup.supervisor.metric import Family
 from qsup.supervisor.view import CmdlineView, EventView, Outcome, VmView
+from qsup.supervisor.wait_watch import WaitReport
+from qsup.truth.page_moves import MemoryMended
+from qsup.truth.verified import VmVerified
+from qsup.truth.wait_history import WaitMinute
+from tests.api.reports import FIRST_REPORT, METRICS, WAIT_MINUTES, WAIT_REPORT
+from tests.api.verified import ABSENT, MENDED, SOUND, TROUBLED
 from tests.api.views import BARE_VM, CMDLINE, EVENT, FULL_VM, HOST, HOST_EVENT, REFUSED_VM
 
 _GOALS: Mapping[str, str] = {
@@ -34,6 +41,9 @@ class MemoryRegistry:
         self.history: list[EventView] = [EVENT, HOST_EVENT]
         self.orders: list[tuple[str, str, bool, bool, bool]] = []
         self.failures: dict[str, Exception] = {}
+        self.report: WaitReport | None = WAIT_REPORT
+        self.reports: list[WaitReport] = [FIRST_REPORT, WAIT_REPORT]
+        self.wait_followers: set[trio.MemorySendChannel[WaitReport]] = set()
         self.gate = trio.Event()
         self.gate.set()
         self.cancelled_waits = 0
@@ -136,6 +146,42 @@ class MemoryRegistry:
 
     async def ledger(self) -> Ledger:
         return self.held
+
+    async def verify(self, name: str) -> VmVerified:
+        self.view(name)
+        return {table.vm: table for table in (ABSENT, TROUBLED)}.get(name, evolve(SOUND, vm=name))
+
+    async def verify_all(self) -> Sequence[VmVerified]:
+        return [ABSENT, SOUND, TROUBLED]
+
+    async def repair_memory(self, name: str) -> MemoryMended:
+        if self.view(name).pid is None:
+            raise BadRequest("supervisor.not-running", f"{name} is not running")
+        return MENDED
+
+    def wait(self) -> WaitReport | None:
+        return self.report
+
+    def wait_history(self, name: str) -> tuple[WaitMinute, ...]:
+        return WAIT_MINUTES if self.view(name).name == "web1" else ()
+
+    @asynccontextmanager
+    async def follow_wait(self) -> AsyncIterator[trio.MemoryReceiveChannel[WaitReport]]:
+        send, receive = trio.open_memory_channel[WaitReport](self.backlog)
+        for report in self.reports:
+            send.send_nowait(report)
+        self.wait_followers.add(send)
+        self._used.unpark_all()
+        try:
+            async with receive:
+                yield receive
+        finally:
+            self.wait_followers.discard(send)
+            self._used.unpark_all()
+            send.close()
+
+    def metrics(self) -> Sequence[Family]:
+        return METRICS
 
     def host(self) -> Mapping[str, object]:
         return HOST

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from qsup.api import wire
+from qsup.api.verify_wire import all_verified_json, mended_json, verified_json
 from qsup.errors import (
     BadRequest,
     InvalidInput,
@@ -18,13 +19,13 @@ from qsup.errors import (
     QsupError,
     Refused,
 )
-from tests.api import views
+from tests.api import reports, verified, views
 
 GOLDEN = Path(__file__).parent / "golden"
 
 ERRORS: dict[str, tuple[int, QsupError]] = {
     "invalid-input": (422, InvalidInput((views.PROBLEM,))),
-    "refused": (409, Refused((views.REASON,))),
+    "refused": (409, Refused((views.REASON,), views.REFUSED_VM.suggestions)),
     "kernel-refused": (500, KernelRefused("host.tap", "/dev/net/tun", 1, "no tap: Operation not permitted", "be root")),
     "qemu-failed": (502, QemuFailed("process.died", "QEMU died", "exit status 1", "could not load\nthe bios")),
     "qmp-refused": (502, QmpRefused("stop", "GenericError", "not now")),
@@ -38,10 +39,16 @@ SHAPES: dict[str, object] = {
     "vm-bare": wire.vm_json(views.BARE_VM),
     "vm-refused": wire.vm_json(views.REFUSED_VM),
     "vms": wire.vms_json([views.REFUSED_VM, views.BARE_VM, views.FULL_VM]),
+    "verify": verified_json(verified.TROUBLED),
+    "verify-all": all_verified_json([verified.ABSENT, verified.SOUND, verified.TROUBLED]),
+    "repair-memory": mended_json(verified.MENDED),
     "events": wire.events_json([views.EVENT, views.HOST_EVENT], 8),
     "cmdline": wire.cmdline_json(views.CMDLINE),
     "outcome": wire.outcome_json(views.OUTCOME),
     "host": views.HOST,
+    "wait": wire.wait_json(reports.WAIT_REPORT, None, None),
+    "wait-of-one": wire.wait_json(reports.WAIT_REPORT, "web1", reports.WAIT_MINUTES),
+    "wait-not-yet": wire.wait_json(None, None, None),
     "error-internal": wire.internal_error_json(),
     **{f"error-{name}": wire.error_json(error)[1] for name, (_, error) in ERRORS.items()},
 }

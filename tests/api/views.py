@@ -89,6 +89,7 @@ REFUSED_VM = evolve(
     vcpus=64,
     memory_bytes=512 << 30,
     refusal=(REASON,),
+    suggestions=("stop db1", 'memory.size = "2GiB" instead of "8GiB"'),
     trouble=REASON.message,
     trouble_code=REASON.code,
     next_start_in_s=75.0,

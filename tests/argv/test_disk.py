@@ -60,10 +60,12 @@ def test_a_block_device_has_a_driver_of_its_own() -> None:
 def test_descriptors_have_the_images_rights() -> None:
     needs = build(vm_plan(disks=(disk(0, CHAIN),)), CAPS).fds
     assert [need for need in needs if need.kind == "image"] == [
-        FdNeed("disk0.0", "image", "/srv/top.qcow2", readonly=False),
-        FdNeed("disk0.1", "image", "/srv/mid.qcow2"),
-        FdNeed("disk0.2", "image", "/srv/base.raw"),
+        FdNeed("disk0.0", "image", "/srv/top.qcow2", readonly=False, direct=True),
+        FdNeed("disk0.1", "image", "/srv/mid.qcow2", direct=True),
+        FdNeed("disk0.2", "image", "/srv/base.raw", direct=True),
     ]
+    cached = build(vm_plan(disks=(disk(0, CHAIN, cache="writeback"),)), CAPS).fds
+    assert [need.direct for need in cached if need.kind == "image"] == [False, False, False]
 
 
 @pytest.mark.parametrize(

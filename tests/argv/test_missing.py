@@ -39,13 +39,6 @@ def test_a_type_that_is_not_built_in(plan: VmPlan, absent: str, key: str) -> Non
     assert absent in problem.message
 
 
-def test_an_old_binary() -> None:
-    (problem,) = missing_capabilities(vm_plan(), evolve(CAPS, version=(7, 1, 9)))
-    assert problem.code == "argv.qemu-too-old"
-    assert "7.1.9" in problem.message
-    assert "7.2.0" in problem.message
-
-
 def test_an_unknown_machine() -> None:
     (problem,) = missing_capabilities(vm_plan(machine="pc-q35-99.0"), CAPS)
     assert (problem.code, problem.key) == ("argv.no-machine", "machine.type")
@@ -55,7 +48,7 @@ def test_a_cpu_model_is_known_whatever_its_features() -> None:
     assert missing_capabilities(vm_plan(cpu_model="EPYC-v3,-svm"), CAPS) == ()
     (problem,) = missing_capabilities(vm_plan(cpu_model="EPYC-v9,-svm"), CAPS)
     assert (problem.code, problem.key) == ("argv.no-cpu-model", "cpu.model")
-    assert "'EPYC-v9'" in problem.message
+    assert "the CPU model EPYC-v9," in problem.message
 
 
 def test_an_aio_mode_that_is_not_built_in() -> None:
@@ -68,7 +61,7 @@ def test_an_aio_mode_that_is_not_built_in() -> None:
 
 
 def test_all_that_is_missing_is_said_at_once() -> None:
-    caps = evolve(CAPS, version=(6, 0, 0), machines=frozenset(), machine_aliases={}, object_types=frozenset())
+    caps = evolve(CAPS, machines=frozenset(), machine_aliases={}, object_types=frozenset())
     codes = [problem.code for problem in missing_capabilities(rich_plan(), caps)]
-    assert codes[:2] == ["argv.qemu-too-old", "argv.no-machine"]
+    assert codes[0] == "argv.no-machine"
     assert codes.count("argv.no-device") == 8

@@ -200,3 +200,30 @@ async def test_help_and_version() -> None:
     assert "did you mean 'status'" in (await qsup("statsu")).err
     assert (await qsup("--version")).out.startswith("qsup 0.")
     assert "--paused" in (await qsup("start", "--help")).out
+
+
+async def test_verify_says_it_by_its_code(tmp_path: Path) -> None:
+    async with serving(tmp_path) as served:
+        drift = await qsup("verify", "web1", served=served)
+        assert (drift.code, drift.out.splitlines()[0]) == (
+            1,
+            "web1  pid 4242, running: 8 ok, 4 drift, 1 not placeable, 1 unknown",
+        )
+        assert (await qsup("verify", "web1", "--json", served=served)).json == golden("verify")
+        assert (await qsup("verify", "big1", served=served)).code == 0
+        assert (await qsup("verify", "db1", served=served)).code == 3
+        assert (await qsup("verify", "nobody", served=served)).code == 66
+        every = await qsup("verify", "--json", served=served)
+        assert (every.code, [table["vm"] for table in every.json]) == (1, ["db1", "mail", "web1"])
+        assert "3 VMs: 1 ok, 1 drift, 1 not running" in (await qsup("verify", served=served)).out
+
+
+async def test_verify_repairs_memory_first(tmp_path: Path) -> None:
+    async with serving(tmp_path) as served:
+        assert (await qsup("verify", "--repair-memory", served=served)).code == 2
+        ran = await qsup("verify", "big1", "--repair-memory", served=served)
+        assert (ran.code, ran.err) == (1, "qsup: big1 is not running [supervisor.not-running]\n")
+        ran = await qsup("verify", "web1", "--repair-memory", served=served)
+        assert ran.out.startswith("web1: mem1: 1022MiB moved in 3.2 s\n  2MiB did not move: node 1 has no free page of 2MiB\n")
+        ran = await qsup("verify", "web1", "--repair-memory", "--json", served=served)
+        assert ran.json["repaired"] == golden("repair-memory")

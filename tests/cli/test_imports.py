@@ -38,10 +38,12 @@ CLIENT_WORDS = {
     "console": ["console", "db1"],
     "events": ["events"],
     "timeline": ["timeline", "web1"],
+    "wait": ["wait", "web1"],
+    "verify": ["verify", "big1"],
     "qmp": ["qmp", "web1", "query-status"],
     "hmp": ["hmp", "web1", "info"],
 }
-OFFLINE_VERBS = {"daemon", "check"}
+OFFLINE_VERBS = {"daemon", "check", "plan", "topology"}
 SLOW = {
     "asyncio",
     "http.client",

@@ -20,13 +20,16 @@ from qsup.cli.render.event_line import event_line
 from qsup.cli.render.fault import fault_text
 from qsup.cli.render.host_status import host_text
 from qsup.cli.render.start_timeline import timeline_text
+from qsup.cli.render.verify_table import mended_text, table_text, verify_text
 from qsup.cli.render.vm_list import list_text
 from qsup.cli.render.vm_status import status_text
+from qsup.cli.render.wait_text import history_text, wait_text
 from qsup.cli.terminal import PLAIN, Style, printable, style_of
 
 WIRE = Path(__file__).parents[1] / "api" / "golden"
 GOLDEN = Path(__file__).parent / "golden"
 NOW_S = 1_769_871_384.0
+VERIFIED_S = 1_769_864_060.0
 
 
 def wire(name: str) -> Any:
@@ -47,7 +50,20 @@ TEXTS: dict[str, Callable[[], str]] = {
     "status-refused": lambda: status_text(wire("vm-refused"), PLAIN, NOW_S),
     "status-silent": lambda: status_text({**wire("vm-full"), "phase": "unresponsive", "silent_s": 95.2}, PLAIN, NOW_S),
     "status-trouble": lambda: status_text({**wire("vm-refused"), "refusal": []}, PLAIN, NOW_S),
+    "verify": lambda: table_text(wire("verify"), PLAIN, VERIFIED_S, 120),
+    "verify-80": lambda: table_text(wire("verify"), PLAIN, VERIFIED_S, 80),
+    "verify-piped": lambda: table_text(wire("verify"), PLAIN, VERIFIED_S, None),
+    "verify-coloured": lambda: table_text(wire("verify"), Style(True), VERIFIED_S, 120),
+    "verify-all": lambda: verify_text(wire("verify-all")["vms"], PLAIN, VERIFIED_S, 80),
+    "verify-none": lambda: verify_text([], PLAIN, VERIFIED_S, 80),
+    "repair-memory": lambda: mended_text(wire("repair-memory")),
+    "repair-memory-idle": lambda: mended_text({**wire("repair-memory"), "backends": []}),
     "host": lambda: host_text(wire("host")),
+    "wait": lambda: wait_text(wire("wait"), False, PLAIN, 80),
+    "wait-piped": lambda: wait_text(wire("wait"), False, PLAIN, None),
+    "wait-coloured": lambda: wait_text(wire("wait"), False, Style(True), 80),
+    "wait-of-one": lambda: wait_text(wire("wait-of-one"), True, PLAIN, None),
+    "wait-history": lambda: history_text(wire("wait-of-one")["history"], PLAIN, 80),
     "timeline": lambda: timeline_text("web1", wire("vm-full")["starts"][0], PLAIN, 80),
     "events": lambda: "\n".join(event_line(event, PLAIN) for event in wire("events")["events"]),
     "cmdline": lambda: command_line_text(["qemu", "-name", "guest=a b", "-append", "x 'y'", "-S"]),
@@ -79,7 +95,7 @@ def test_no_golden_file_is_left_over() -> None:
     assert sorted(path.stem for path in GOLDEN.iterdir()) == sorted(TEXTS)
 
 
-@pytest.mark.parametrize("name", ["list", "timeline", "host"])
+@pytest.mark.parametrize("name", ["list", "timeline", "host", "verify-80", "wait", "wait-history"])
 def test_fits_80_columns(name: str) -> None:
     assert max(map(len, TEXTS[name]().splitlines())) <= 80
 

@@ -37,7 +37,8 @@ from qsup.spec.vmspec import VmSpec
 from qsup.supervisor.caps import CapsCache
 from qsup.supervisor.preparing import record_of
 from qsup.supervisor.vm_state import VmState
-from tests.golden.worlds import CAPS, WORLDS, World, world_of
+from tests.argv.plans import CAPS
+from tests.golden.worlds import WORLDS, World, world_of
 from tests.host.qcow2_writer import qcow2_header, write_image
 from tests.process.conftest import small_tmpfs
 
@@ -66,6 +67,11 @@ def planned(spec: VmSpec, world: World) -> VmPlan:
     if missing:
         raise InvalidInput(missing)
     return plan
+
+
+def read_and_planned(name: str) -> VmPlan:
+    spec = spec_of(name)
+    return planned(spec, world_of(name, spec))
 
 
 def compare(name: str, error: QsupError, regenerate: bool, *private: Path) -> None:
@@ -112,20 +118,23 @@ IMAGE_MAKERS: Mapping[str, Callable[[Path], object]] = {
 
 
 @contextmanager
-def locked(path: Path) -> Iterator[None]:
-    """Another open file that writes the image, as QEMU and qemu-img mark it."""
-    with path.open("rb+") as file:
-        fcntl.fcntl(file, fcntl.F_OFD_SETLK, struct.pack("hhqqi4x", fcntl.F_RDLCK, os.SEEK_SET, PERMISSION_BASE + WRITE, 1, 0))
+def meanwhile(name: str, directory: Path) -> Iterator[None]:
+    """What is so while the image is looked at: another open file writes it, as QEMU marks that; or the reader is nobody."""
+    if name == "image-locked":
+        with (directory / "web1.raw").open("rb+") as file:
+            lock = struct.pack("hhqqi4x", fcntl.F_RDLCK, os.SEEK_SET, PERMISSION_BASE + WRITE, 1, 0)
+            fcntl.fcntl(file, fcntl.F_OFD_SETLK, lock)
+            yield
+    elif name == "image-unreadable":
+        with as_nobody():
+            yield
+    else:
         yield
 
 
 def seen(spec: VmSpec, directory: Path) -> World:
     """The golden host with its images as they really lie in the directory."""
-    real = [
-        facts
-        for disk in spec.disks
-        for facts in read_image_facts(disk.path.replace(IMAGES, str(directory)), disk.format)
-    ]
+    real = [facts for disk in spec.disks for facts in read_image_facts(disk.path.replace(IMAGES, str(directory)), disk.format)]
     moved = [
         evolve(facts, **{
             name: value.replace(str(directory), IMAGES)
@@ -141,16 +150,10 @@ def seen(spec: VmSpec, directory: Path) -> World:
 def test_images_as_they_lie_there(name: str, tmp_path: Path, regenerate: bool) -> None:
     spec = spec_of(name)
     IMAGE_MAKERS[name](tmp_path)
+    with meanwhile(name, tmp_path):
+        world = seen(spec, tmp_path)
     with pytest.raises(QsupError) as caught:
-        if name == "image-locked":
-            with locked(tmp_path / "web1.raw"):
-                planned(spec, seen(spec, tmp_path))
-        elif name == "image-unreadable":
-            with as_nobody():
-                world = seen(spec, tmp_path)
-            planned(spec, world)
-        else:
-            planned(spec, seen(spec, tmp_path))
+        planned(spec, world)
     compare(name, caught.value, regenerate)
 
 
@@ -211,9 +214,10 @@ def test_a_full_run_directory(tmp_path: Path, regenerate: bool) -> None:
         plan = planned(spec, world_of(name, spec).settings(run_dir=str(run_dir)))
         with pytest.raises(OSError, match="No space left"):
             (run_dir / "others").write_bytes(bytes(65 * KIB))
+        create_vm_dir(plan.paths)
+        record = record_of(VmState(name), plan, CAPS.version)
         with pytest.raises(QsupError) as caught:
-            create_vm_dir(plan.paths)
-            write_record(plan.paths.launch_record, record_of(VmState(name), plan, CAPS.version))
+            write_record(plan.paths.launch_record, record)
     compare(name, caught.value, regenerate, tmp_path)
 
 
@@ -223,8 +227,7 @@ REAL = {*IMAGE_MAKERS, "kvm-absent", "kvm-denied", *BINARIES, "run-directory-ful
 @pytest.mark.parametrize("name", [name for name in CASES if name not in REAL])
 def test_refusal_reads_as_recorded(name: str, regenerate: bool) -> None:
     with pytest.raises(QsupError) as caught:
-        spec = spec_of(name)
-        planned(spec, world_of(name, spec))
+        read_and_planned(name)
     compare(name, caught.value, regenerate)
 
 

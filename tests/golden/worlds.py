@@ -7,8 +7,9 @@ files meet the host of host.py as it is, with everything there that they name.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from typing import Any
 
-from attrs import evolve, frozen
+from attrs import evolve, field, frozen
 
 from qsup.argv.caps import QemuCaps
 from qsup.bytesize import GIB, MIB
@@ -29,15 +30,15 @@ class World:
     """What stands around a file."""
 
     facts: HostFacts
-    policy: HostPolicy = HostPolicy()
-    ledger: Ledger = Ledger()
+    policy: HostPolicy = field(factory=HostPolicy)
+    ledger: Ledger = field(factory=Ledger)
     caps: QemuCaps = CAPS
 
-    def host(self, **facts: object) -> World:
+    def host(self, **facts: Any) -> World:
         """The same with other facts."""
         return evolve(self, facts=evolve(self.facts, **facts))
 
-    def settings(self, **policy: object) -> World:
+    def settings(self, **policy: Any) -> World:
         """The same under other settings."""
         return evolve(self, policy=evolve(self.policy, **policy))
 
@@ -57,14 +58,15 @@ class World:
         """The same with some pCPUs changed."""
         return self.host(pcpus=tuple(change(fact) if fact.pcpu in numbers else fact for fact in self.facts.pcpus))
 
-    def image(self, path: str, **facts: object) -> World:
+    def image(self, path: str, **facts: Any) -> World:
         """The same with another image at this path."""
         return self.host(images={**self.facts.images, path: evolve(self.facts.images[path], **facts)})
 
 
 def world_of(name: str, spec: VmSpec) -> World:
     """The world in which the file of this name is refused."""
-    return WORLDS.get(name, lambda world: world)(World(host_for(spec)))
+    world = World(host_for(spec))
+    return WORLDS[name](world) if name in WORLDS else world
 
 
 def pools(pages: int) -> Change:
@@ -74,10 +76,6 @@ def pools(pages: int) -> Change:
 
 def _vm(vcpus: int, placement: str = "dedicated", more: str = "", memory: str = 'size = "1GiB"') -> str:
     return f'[cpu]\nvcpus = {vcpus}\nplacement = "{placement}"\n{more}\n[memory]\n{memory}\n'
-
-
-def _pinned(*pcpus: int) -> str:
-    return _vm(len(pcpus), "pinned", f"pin = [{', '.join(map(str, pcpus))}]")
 
 
 def _isolated(numbers: set[int]) -> Change:
@@ -115,11 +113,6 @@ def _nothing_for_qemu_itself(world: World) -> World:
     return world.node(lambda node: evolve(node, memory_free_bytes=256 * MIB))
 
 
-def _memory_and_pcpus_apart(world: World) -> World:
-    world = world.running("db1", _vm(1, "shared", memory='size = "56GiB"\nhost_nodes = "0"'))
-    return world.running("db2", _vm(15, "dedicated", memory='size = "1GiB"\nhost_nodes = "1"'))
-
-
 def _far_away_images(count: int) -> Change:
     paths = [f"/srv/vm/layer{number}.qcow2" for number in range(count)]
     chain = {
@@ -129,7 +122,7 @@ def _far_away_images(count: int) -> Change:
     return lambda world: world.host(images={**world.facts.images, **chain})
 
 
-def _lacks(machines: bool = False, cpu_models: bool = False, types: frozenset[str] = frozenset(), aio: bool = False) -> Change:
+def _lacks(*, cpu_models: bool = False, types: frozenset[str] = frozenset(), aio: bool = False) -> Change:
     def change(world: World) -> World:
         caps = world.caps
         return evolve(
@@ -157,7 +150,6 @@ WORLDS: Mapping[str, Change] = {
     "pcpus-held-by-many": _host_full_of_small_vms,
     "pcpus-whole-cores": lambda world: world.running("db1", _vm(14)),
     "shared-pool-empty": lambda world: world.running("db1", _vm(14)).running("db2", _vm(16)),
-    "pcpus-and-memory-apart": _memory_and_pcpus_apart,
     # memory
     "hugepage-size-absent": pools(8192),
     "hugepage-none": lambda world: world.node(lambda node: evolve(node, pools=())),
@@ -185,9 +177,7 @@ WORLDS: Mapping[str, Change] = {
     "bridge-no-bridge": lambda world: world.host(bridges={}, links=frozenset({"eth0", "lo"})),
     "tap-held": lambda world: world.running("db1", _vm(1, "shared") + '[[nic]]\nbridge = "br0"\ntap = "tap-db"\n'),
     "tap-is-a-link": lambda world: world.host(links=frozenset({"eth0", "br0"})),
-    "mac-held": lambda world: world.running(
-        "db1", _vm(1, "shared") + '[[nic]]\nbridge = "br0"\nmac = "52:54:00:00:00:01"\n'
-    ),
+    "mac-held": lambda world: world.running("db1", _vm(1, "shared") + '[[nic]]\nbridge = "br0"\nmac = "52:54:00:00:00:01"\n'),
     "vhost-absent": lambda world: world.host(vhost_net=False),
     "taps-not-permitted": lambda world: world.host(may_network=False),
     # boot

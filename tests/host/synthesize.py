@@ -1,17 +1,13 @@
-"""Makes sysfs trees of machines that are not at hand, in the shape that the kernel gives them.
-
-`python -m tests.host.synthesize` rewrites tests/hosts/*.json from the table at the end; a test compares the two.
-"""
+"""Makes sysfs trees of machines that are not at hand, in the shape that the kernel gives them. The machines: `machines.py`."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from attrs import field, frozen
 
 from qsup.cpuset import format_cpulist
-from qsup.host.record import format_tree
 
 HOSTS_DIR = Path(__file__).parent.parent / "hosts"
 CPU = "/sys/devices/system/cpu"
@@ -132,122 +128,3 @@ def _global_files(machine: Machine) -> dict[str, str]:
         files[f"{pool}/free_hugepages"] = f"{sum(free for (_, of), (_, free) in machine.pools.items() if of == kib)}\n"
         files[f"{pool}/resv_hugepages"] = "0\n"
     return files
-
-
-def _both_sizes(nodes: Iterable[int], small: tuple[int, int], large: tuple[int, int]) -> dict[tuple[int, int], tuple[int, int]]:
-    return {(node, kib): count for node in nodes for kib, count in ((2048, small), (1048576, large))}
-
-
-def two_sockets_smt() -> Machine:
-    """2 sockets of 8 cores with SMT, a node each: a pCPU's sibling is 16 higher, core ids repeat on both sockets."""
-    pcpus = [
-        Pcpu(pcpu=thread * 16 + socket * 8 + core, node=socket, socket=socket, core_id=core, l3=socket, max_khz=3_700_000)
-        for thread in range(2)
-        for socket in range(2)
-        for core in range(8)
-    ]
-    return Machine(
-        pcpus=tuple(pcpus),
-        memory_mib={0: (65536, 30000), 1: (65536, 50000)},
-        distances={0: (10, 21), 1: (21, 10)},
-        pools=_both_sizes((0, 1), (4096, 4096), (4, 4)),
-    )
-
-
-def epyc_nps4() -> Machine:
-    """2 sockets, 4 nodes each (NPS4), 2 L3 groups a node of 4 cores, SMT: 128 pCPUs, 8 nodes, 16 L3 groups."""
-    pcpus = [
-        Pcpu(
-            pcpu=thread * 64 + socket * 32 + core,
-            node=socket * 4 + core // 8,
-            socket=socket,
-            core_id=core,
-            l3=socket * 8 + core // 4,
-            max_khz=3_400_000,
-        )
-        for thread in range(2)
-        for socket in range(2)
-        for core in range(32)
-    ]
-    nodes = range(8)
-    distances = {a: tuple(10 if a == b else 12 if a // 4 == b // 4 else 32 for b in nodes) for a in nodes}
-    return Machine(
-        pcpus=tuple(pcpus),
-        memory_mib=dict.fromkeys(nodes, (32768, 28000)),
-        distances=distances,
-        pools=_both_sizes(nodes, (1024, 1024), (8, 8)),
-        vendor="AuthenticAMD",
-    )
-
-
-def hybrid() -> Machine:
-    """A desktop: 4 performance cores with SMT, 8 efficient cores without, one node, one L3."""
-    fast = [Pcpu(pcpu=number, node=0, socket=0, core_id=number // 2 * 4, max_khz=5_400_000) for number in range(8)]
-    slow = [Pcpu(pcpu=8 + number, node=0, socket=0, core_id=16 + number, max_khz=4_200_000) for number in range(8)]
-    return Machine(
-        pcpus=(*fast, *slow),
-        memory_mib={0: (32768, 20000)},
-        distances={0: (10,)},
-        pools={(0, 2048): (0, 0)},
-        core_types={"cpu_core": frozenset(range(8)), "cpu_atom": frozenset(range(8, 16))},
-    )
-
-
-def offline_isolated() -> Machine:
-    """1 socket of 8 cores without SMT: pCPUs 6 and 7 are offline, 2 to 5 isolated, 4 and 5 nohz_full."""
-    return Machine(
-        pcpus=tuple(Pcpu(pcpu=number, node=0, socket=0, core_id=number) for number in range(8)),
-        memory_mib={0: (16384, 12000)},
-        distances={0: (10,)},
-        pools={(0, 2048): (512, 128)},
-        offline=frozenset({6, 7}),
-        isolated=frozenset({2, 3, 4, 5}),
-        nohz_full=frozenset({4, 5}),
-    )
-
-
-def memory_only_node() -> Machine:
-    """2 nodes with pCPUs, node 1 without memory, and node 4 with memory alone (CXL); numbers with gaps."""
-    pcpus = [Pcpu(pcpu=number, node=number // 4, socket=0, core_id=number, l3=None) for number in range(8)]
-    return Machine(
-        pcpus=tuple(pcpus),
-        memory_mib={0: (16384, 9000), 1: (0, 0), 4: (65536, 65000)},
-        distances={0: (10, 12, 24), 1: (12, 10, 24), 4: (24, 24, 10)},
-        pools={(0, 2048): (256, 256), (4, 2048): (0, 0)},
-    )
-
-
-def malformed() -> dict[str, str]:
-    """offline-isolated, with files that are empty, cut, contradicting or no numbers at all, as odd kernels give them."""
-    tree = tree_of(offline_isolated())
-    tree[f"{CPU}/isolated"] = "\n"
-    tree[f"{CPU}/nohz_full"] = "  (null)\n"
-    tree[f"{CPU}/cpu0/topology/core_cpus_list"] = ""
-    tree[f"{CPU}/cpu0/topology/core_id"] = "-1\n"
-    tree[f"{CPU}/cpu1/topology/core_cpus_list"] = "5\n"
-    tree[f"{CPU}/cpu1/topology/physical_package_id"] = "0x1\n"
-    tree[f"{CPU}/cpu2/cache/index3/level"] = "three\n"
-    del tree[f"{CPU}/cpu3/cache/index3/shared_cpu_list"]
-    tree[f"{CPU}/cpu4/cpufreq/cpuinfo_max_freq"] = "<unknown>\n"
-    tree[f"{NODE}/node0/distance"] = "10 20 30\n"
-    tree["/proc/meminfo"] = "MemTotal: lots\nMemFree:"
-    tree[f"{NODE}/node0/hugepages/hugepages-2048kB/free_hugepages"] = "999999\n"
-    tree[f"{NODE}/node0/hugepages/hugepages-largekB/nr_hugepages"] = "1\n"
-    tree["/proc/sys/kernel/osrelease"] = "next\n"
-    tree["/proc/cpuinfo"] = tree["/proc/cpuinfo"].replace("GenuineIntel", "")
-    return tree
-
-
-HOSTS: Mapping[str, Callable[[], dict[str, str]]] = {
-    "two-sockets-smt": lambda: tree_of(two_sockets_smt()),
-    "epyc-nps4": lambda: tree_of(epyc_nps4()),
-    "hybrid": lambda: tree_of(hybrid()),
-    "offline-isolated": lambda: tree_of(offline_isolated()),
-    "memory-only-node": lambda: tree_of(memory_only_node()),
-    "malformed": malformed,
-}
-
-
-if __name__ == "__main__":
-    for name, make in HOSTS.items():
-        (HOSTS_DIR / f"{name}.json").write_text(format_tree(make()), encoding="utf-8")

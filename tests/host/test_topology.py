@@ -14,7 +14,8 @@ from qsup.bytesize import GIB, MIB
 from qsup.host.record import format_tree, parse_tree, write_tree
 from qsup.host.topology import read_nodes, read_pcpus
 from qsup.plan.host_facts import PcpuFacts, PoolFacts
-from tests.host.synthesize import CPU, HOSTS, HOSTS_DIR, NODE, offline_isolated, tree_of
+from tests.host.machines import HOSTS, offline_isolated
+from tests.host.synthesize import CPU, HOSTS_DIR, NODE, tree_of
 
 
 def siblings(pcpus: tuple[PcpuFacts, ...]) -> Mapping[int, set[int]]:

@@ -15,6 +15,12 @@ from .recipe import HERE
 HOST_FILES = ("console.log", "journal.log", "qemu.argv", "qemu.log")
 LAB_FOLDERS = ("/run/lab", "/run/qsup", "/var/lib/qsup", "/var/log/qsup", "/etc/qsup")
 COMMANDS = {
+    "qsup.txt": (
+        "timeout 20 qsup list;"
+        " for file in /run/qsup/vms/* /etc/qsup/vms.d/*.toml; do"
+        ' name=${file##*/}; timeout 20 qsup status "${name%.toml}"; timeout 20 qsup timeline "${name%.toml}"; done;'
+        " timeout 20 qsup events; journalctl --no-pager -o short-precise -u qsup -u qsup-guests"
+    ),
     "journal.txt": "journalctl --no-pager -o short-precise",
     "kernel.txt": "dmesg",
     "units.txt": "systemctl --failed --no-pager; systemctl status --no-pager --full; systemctl list-jobs --no-pager",

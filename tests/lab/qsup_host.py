@@ -30,6 +30,7 @@ _KTHREADS = (
     'for p in /proc/[0-9]*; do read -r name <$p/comm || continue; case "$name" in "vhost-$1")'
     ' echo "${p##*/} $(grep Cpus_allowed_list $p/status | cut -f2) $name";; esac; done'
 )
+_PAGE_KIB = re.compile(r"\bkernelpagesize_kB=(\d+)")
 _NODE_PAGES = re.compile(r"\bN(\d+)=(\d+)")
 
 
@@ -150,19 +151,18 @@ class QsupHost:
         """Return memory.current, memory.peak … of a cgroup, in bytes."""
         return int(self.lab.read(f"/sys/fs/cgroup{cgroup}/memory.{key}"))
 
-    def memory_by_node(self, name: str, memory: str = "memfd:memory-backend-memfd") -> dict[int, int]:
-        """Return the bytes of guest memory that lie on each host node, from numa_maps.
+    def bound_memory(self, name: str) -> list[str]:
+        """Return the lines of numa_maps about memory with a policy of its own: QEMU gives one to guest memory alone."""
+        lines = self.lab.read(f"/proc/{self.pid(name)}/numa_maps").splitlines()
+        return [line for line in lines if line.split()[1] != "default"]
 
-        Args:
-            memory: what the mapping's file is called.
-        """
+    def memory_by_node(self, name: str) -> dict[int, int]:
+        """Return the bytes of guest memory that lie on each host node."""
         found: dict[int, int] = {}
-        for line in self.lab.read(f"/proc/{self.pid(name)}/numa_maps").splitlines():
-            if memory not in line:
-                continue
-            page_kib = int(line.rpartition("kernelpagesize_kB=")[2].split()[0])
+        for line in self.bound_memory(name):
             for node, pages in _NODE_PAGES.findall(line):
-                found[int(node)] = found.get(int(node), 0) + int(pages) * page_kib * 1024
+                # a line without page size is memory that nobody has touched yet
+                found[int(node)] = found.get(int(node), 0) + int(pages) * int(_PAGE_KIB.findall(line)[0]) * 1024
         return found
 
     def pool(self, node: int, kib: int, key: str = "free") -> int:
@@ -182,7 +182,8 @@ class QsupHost:
         found = {}
         for line in self.lab.run("sh", "-c", script, "sh", str(pid)).stdout.splitlines():
             tid, mask, name = line.split(" ", 2)
-            found[int(tid)] = Thread(int(tid), mask, name)
+            if mask and name:  # it has not ended meanwhile
+                found[int(tid)] = Thread(int(tid), mask, name)
         return found
 
     def _phase_of(self, name: str) -> str | None:

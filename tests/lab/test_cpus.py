@@ -104,6 +104,20 @@ def test_threads_that_another_agent_moves_are_put_back(host: QsupHost, release: 
     check_dedicated(host, "tux")
 
 
+@pytest.mark.parametrize("release", ["bookworm", pytest.param("trixie", marks=pytest.mark.lab(release="trixie"))])
+def test_io_uring_workers_are_placed_when_they_appear(host: QsupHost, release: str) -> None:
+    start_held(host, halting(DEDICATED, HUGE, DEVICES.replace("native", "io_uring"), NOT_YET))
+    host.qsup("resume", "tux")
+
+    def placed_after_flush() -> bool:
+        # the flush behind a write goes to io-wq; Linux 6.1 starts its worker on all pCPUs of the node
+        host.qsup("hmp", "tux", 'qemu-io -d /machine/peripheral/disk0/virtio-backend "write -f 0 4k"')
+        workers = [thread for thread in host.threads("tux").values() if thread.name.startswith("iou-wrk-")]
+        return bool(workers) and {worker.mask for worker in workers} == {HOUSEKEEPING}
+
+    host.lab.wait_until("an io-wq worker is on the housekeeping pCPUs", placed_after_flush)
+
+
 @pytest.mark.lab(shape="one_node_no_smt")
 def test_without_smt_each_vcpu_has_a_core_and_a_warning_says_so(host: QsupHost) -> None:
     host.start_daemon()

@@ -6,8 +6,6 @@ import pytest
 
 from .qsup_host import QsupHost, linux
 
-RELEASES = ["bookworm", pytest.param("trixie", marks=pytest.mark.lab(release="trixie"))]
-
 
 @pytest.mark.parametrize("image", ["qcow2", "raw"])
 @pytest.mark.parametrize("aio", ["io_uring", "native"])

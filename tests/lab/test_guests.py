@@ -8,8 +8,8 @@ from .qsup_host import QsupHost, linux
 
 TWO_GUEST_NODES = """size = "320MiB"
 nodes = [
-    { vcpus = "0-1", size = "160MiB", host_nodes = "0" },
-    { vcpus = "2-3", size = "160MiB", host_nodes = "2" },
+    { vcpus = "0-1", size = "160MiB", host_nodes = "1" },
+    { vcpus = "2-3", size = "160MiB", host_nodes = "3" },
 ]"""
 
 
@@ -37,10 +37,10 @@ def test_a_guest_without_threads_sees_cores(host: QsupHost) -> None:
 def test_a_guest_sees_its_nodes_and_the_hosts_distances(host: QsupHost) -> None:
     host.start_daemon()
     view = host.run("tux", linux(cpu="vcpus = 4\nsockets = 2\ncores = 1\nthreads = 2", memory=TWO_GUEST_NODES))
-    assert view["host_nodes"] == [0, 2]
+    assert view["host_nodes"] == [1, 3]
     console = host.wait_console("tux", "GUEST-READY")
-    far = host.lab.shape.distance(0, 2)
-    assert host.lab.read("/sys/devices/system/node/node0/distance").split()[2] == str(far)
+    far = host.lab.shape.distance(1, 3)
+    assert host.lab.read("/sys/devices/system/node/node1/distance").split()[3] == str(far)
     assert f"GUEST-NODE 0 cpus=0-1 distance=10,{far} kib=" in console
     assert f"GUEST-NODE 1 cpus=2-3 distance={far},10 kib=" in console
     assert "GUEST-CPU 1 package=0 core=0 siblings=0-1" in console

@@ -27,18 +27,13 @@ def all_pages(host: QsupHost, kib: int = SMALL_KIB) -> list[int]:
     return [host.pool(node, kib, "nr") for node in range(host.lab.shape.nodes)]
 
 
-def backends(host: QsupHost, name: str) -> list[str]:
-    """Return the lines of numa_maps that are guest memory."""
-    return [line for line in host.lab.read(f"/proc/{host.pid(name)}/numa_maps").splitlines() if "memory-backend-memfd" in line]
-
-
 def test_2_mib_pages_come_from_the_planned_node_and_go_back(host: QsupHost) -> None:
     host.start_daemon()
     view = host.run("a", halting(memory='size = "64MiB"\nhugepages = "2MiB"\nhost_nodes = "1"'))
     assert (view["host_nodes"], view["page_size_bytes"]) == ([1], 2 * MIB)
     assert host.memory_by_node("a") == {1: 64 * MIB}
     assert free_pages(host) == [64, 32]
-    (line,) = backends(host, "a")
+    (line,) = host.bound_memory("a")
     assert " bind:1 " in line
     assert "huge" in line.split()
     host.qsup("stop", "a", "--force")
@@ -50,7 +45,7 @@ def test_1_gib_pages_come_from_the_planned_node_and_go_back(host: QsupHost) -> N
     host.run("a", halting(memory='size = "1GiB"\nhugepages = "1GiB"\nhost_nodes = "1"'))
     assert host.memory_by_node("a") == {1: GIB}
     assert free_pages(host, LARGE_KIB) == [1, 0]
-    assert "kernelpagesize_kB=1048576" in backends(host, "a")[0]
+    assert "kernelpagesize_kB=1048576" in host.bound_memory("a")[0]
     host.qsup("stop", "a", "--force")
     assert free_pages(host, LARGE_KIB) == [1, 1]
 
@@ -60,7 +55,7 @@ def test_two_guest_nodes_are_bound_to_two_host_nodes(host: QsupHost) -> None:
     host.start_daemon()
     host.run("a", halting('vcpus = 2\nsockets = 2\nplacement = "dedicated"', TWO_GUEST_NODES))
     assert host.memory_by_node("a") == {1: 32 * MIB, 0: 64 * MIB}
-    assert sorted(line.split()[1] for line in backends(host, "a")) == ["bind:0", "bind:1"]
+    assert sorted(line.split()[1] for line in host.bound_memory("a")) == ["bind:0", "bind:1"]
     assert free_pages(host) == [32, 48]
     first, second = host.vcpu_masks("a")
     assert first in ("4", "5", "6", "7")  # on the host node of its guest node
@@ -106,7 +101,7 @@ def test_pools_grow_on_their_node_and_shrink_again(host: QsupHost, end: str) -> 
 def test_base_pages_are_bound_as_well(host: QsupHost) -> None:
     host.start_daemon()
     host.run("a", halting(memory='size = "64MiB"\nprealloc = true\nhost_nodes = "1"\npolicy = "bind"'))
-    (line,) = backends(host, "a")
+    (line,) = host.bound_memory("a")
     assert line.split()[1] == "bind:1"
     assert host.memory_by_node("a") == {1: 64 * MIB}
     assert free_pages(host) == [64, 64]

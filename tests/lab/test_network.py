@@ -6,7 +6,7 @@ import pytest
 
 from .qsup_host import QsupHost, linux
 
-TWO_VCPUS = 'vcpus = 2'
+TWO_VCPUS = "vcpus = 2"
 
 
 def make_bridge(host: QsupHost, mtu: int = 1500) -> None:
@@ -50,7 +50,6 @@ def vhost_time(host: QsupHost, name: str) -> int:
     return sum(int(host.lab.read(f"{path}/schedstat").split()[0]) for path in inside + outside)
 
 
-@pytest.mark.smoke
 def test_two_guests_ping_each_other_and_their_host(host: QsupHost) -> None:
     make_bridge(host)
     host.start_daemon()

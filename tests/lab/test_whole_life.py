@@ -39,7 +39,8 @@ def boot_network(host: QsupHost) -> None:
     host.lab.write(
         "/etc/systemd/system/br0.service",
         "[Unit]\nBefore=network.target\nWants=network.target\n[Service]\nType=oneshot\nRemainAfterExit=yes\n"
-        "ExecStart=/bin/ip link add br0 type bridge\nExecStart=/bin/ip link set br0 up\n[Install]\nWantedBy=multi-user.target\n",
+        "ExecStart=/bin/ip link add br0 type bridge\nExecStart=/bin/ip link set br0 up\n"
+        "[Install]\nWantedBy=multi-user.target\n",
     )
     host.lab.run("systemctl", "enable", "--now", "br0")
 
@@ -66,15 +67,18 @@ def edit_while_it_runs(host: QsupHost) -> None:
     host.lab.wait_until("the removal is reported", lambda: host.view("removed")["config_state"] == "removed")
     (problem, *_) = host.view("broken")["problems"]
     assert problem["line"] == 1
-    assert host.memory_by_node("huge").values() and sum(host.memory_by_node("huge").values()) == 32 * MIB
+    assert sum(host.memory_by_node("huge").values()) == 32 * MIB
 
 
 def kill_daemon_and_edit_meanwhile(host: QsupHost) -> None:
     """Kill the daemon, edit a file while there is none, and let systemd start the next one."""
-    host.lab.sh("systemctl mask --runtime --quiet qsup; systemctl kill --signal=KILL qsup")
-    host.lab.wait_until("there is no daemon", lambda: host.qsup("list", check=False).status == 75)
-    host.drop("sleeper", halting('vcpus = 2', vm="autostart = true\ngrace_period_s = 1"))
-    host.lab.sh("systemctl unmask --runtime --quiet qsup; systemctl reset-failed qsup; systemctl start qsup")
+    no_restart = "/run/systemd/system/qsup.service.d/no-restart.conf"
+    host.lab.write(no_restart, "[Service]\nRestart=no\n")
+    host.lab.sh("systemctl daemon-reload; systemctl kill --signal=KILL qsup")
+    host.lab.wait_until("there is no daemon", lambda: host.main_pid() == 0)
+    assert host.qsup("list", check=False).status == 75
+    host.drop("sleeper", halting("vcpus = 2", vm="autostart = true\ngrace_period_s = 1"))
+    host.lab.sh(f"rm {no_restart}; systemctl daemon-reload; systemctl reset-failed qsup; systemctl start qsup")
     host.wait_phase("sleeper", "running")
     vms = host.vms()
     assert {name: vm["phase"] for name, vm in vms.items()} == dict.fromkeys(first_files(), "running") | {"wired": "absent"}

@@ -11,7 +11,7 @@ from . import cache, recipe
 
 _PIP = (sys.executable, "-m", "pip", "--disable-pip-version-check", "--quiet")
 _PLATFORMS = ("manylinux_2_28_x86_64", "manylinux_2_17_x86_64", "manylinux2014_x86_64", "linux_x86_64")
-WHEEL_SOURCES = ("qsup", "systemd", "configs", "pyproject.toml", "README.md", "LICENSE")
+_WHEEL_SOURCES = ("qsup", "systemd", "configs", "pyproject.toml", "README.md", "LICENSE")
 
 
 def wheelhouse(release: str) -> Path:
@@ -35,7 +35,7 @@ def qsup_wheel() -> Path:
     def build(folder: Path) -> None:
         _run(*_PIP, "wheel", "--no-deps", "--wheel-dir", str(folder), str(recipe.PROJECT))
 
-    present = [path for name in WHEEL_SOURCES if (path := recipe.PROJECT / name).exists()]
+    present = [path for name in _WHEEL_SOURCES if (path := recipe.PROJECT / name).exists()]
     (wheel,) = cache.made("wheel", "qsup", recipe.digest(*present), build).glob("*.whl")
     return wheel
 

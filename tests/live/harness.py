@@ -6,6 +6,7 @@ The guest is a 64 KiB ROM whose reset vector is `cli; hlt; jmp`: a KVM guest tha
 from __future__ import annotations
 
 import contextlib
+import itertools
 import json
 import os
 import signal
@@ -22,6 +23,7 @@ ROM_BYTES = 64 << 10
 RESET_VECTOR_OFFSET = ROM_BYTES - 16
 HALT_LOOP = bytes.fromhex("faf4ebfd")  # cli; hlt; jmp to the hlt
 PATIENCE_S = 60.0
+_daemons = itertools.count()
 
 
 def halt_rom(path: Path) -> Path:
@@ -44,6 +46,11 @@ def until(condition: Callable[[], Any], what: str, patience_s: float = PATIENCE_
     raise AssertionError(f"not within {patience_s:.0f} s: {what}")
 
 
+def own_uids() -> str:
+    """Settings with uids that no other daemon of a parallel run gives to its VMs."""
+    return f"\n[user]\nuid_first = {10_000_000 + (os.getpid() % 100_000) * 1000 + 50 * next(_daemons)}\nuid_count = 50\n"
+
+
 class Daemon:
     """A daemon and what it works on."""
 
@@ -56,9 +63,10 @@ class Daemon:
         self.settings = root / "settings.toml"
         for directory in (self.config_dir, self.run_dir, self.state_dir):
             directory.mkdir(exist_ok=True)
-        self.settings.write_text(settings)
+        self.settings.write_text(settings if "[user]" in settings else settings + own_uids())
         self.rom = halt_rom(root / "halt.rom")
         self.process: subprocess.Popen[bytes] | None = None
+        self.prefix: tuple[str, ...] = ()
 
     @property
     def client(self) -> Client:
@@ -66,7 +74,7 @@ class Daemon:
 
     def start(self) -> None:
         """Start it and wait until its API answers."""
-        words = [sys.executable, "-m", "qsup.cli", "daemon", "--config-dir", str(self.config_dir)]
+        words = [*self.prefix, sys.executable, "-m", "qsup.cli", "daemon", "--config-dir", str(self.config_dir)]
         words += ["--run-dir", str(self.run_dir), "--state-dir", str(self.state_dir), "--settings", str(self.settings)]
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(words, stdout=log, stderr=log, stdin=subprocess.DEVNULL, start_new_session=True)

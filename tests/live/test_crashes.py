@@ -122,7 +122,8 @@ def test_a_firmware_that_is_not_there_is_named_and_comes_to_run_when_it_is(daemo
 
 def test_a_binary_that_dies_at_once_is_told_apart_from_a_guest_that_crashed(tmp_path: Path, open_dir: Path) -> None:
     qemu, broken = open_dir / "qemu", open_dir / "broken"
-    qemu.write_text(f'#!/bin/sh\nif [ -e {broken} ]; then echo "library too old" >&2; exit 7; fi\nexec qemu-system-x86_64 "$@"\n')
+    breaks = f'if [ -e {broken} ]; then echo "library too old" >&2; exit 7; fi'
+    qemu.write_text(f'#!/bin/sh\n{breaks}\nexec qemu-system-x86_64 "$@"\n')
     qemu.chmod(0o755)
     with running_daemon(tmp_path, f'[daemon]\nqemu = "{qemu}"\n') as daemon:
         daemon.drop("vm", with_rules(daemon.halting(), "autostart = false\nrestart_delay_s = 600\nrestart_delay_max_s = 600"))

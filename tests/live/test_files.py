@@ -47,8 +47,8 @@ def test_the_good_version_survives_a_daemon_that_finds_a_bad_file(daemon: Daemon
     daemon.kill()
     path.write_bytes(b"\xff\xfe not a text")
     daemon.start()
-    view = wait_view(daemon, "kept", lambda view: view["config_state"] == "invalid", "the bad file is told")
-    assert (view["phase"], view["pid"]) == ("running", pid)
+    wait_view(daemon, "kept", lambda view: view["config_state"] == "invalid", "the bad file is told")
+    assert daemon.wait_phase("kept", "running")["pid"] == pid
     assert order(daemon, "restart", "kept")["phase"] == "running"
     assert view_of(daemon, "kept")["pid"] != pid
 

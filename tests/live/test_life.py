@@ -142,6 +142,18 @@ def test_forced_stop_asks_nobody_and_overtakes_a_graceful_one(daemon: Daemon) ->
     assert codes_of(daemon, "forced").count("vm.stopping") == 1, "the forced stop pressed no button"
 
 
+def test_a_request_that_another_one_overtakes_says_so(daemon: Daemon) -> None:
+    daemon.drop("torn", daemon.halting(grace_s=600))
+    daemon.wait_phase("torn", "running")
+    words = [sys.executable, "-m", "qsup.cli", "stop", "torn", "--run-dir", str(daemon.run_dir)]
+    with subprocess.Popen(words, stderr=subprocess.PIPE, text=True) as patient:
+        wait_view(daemon, "torn", lambda view: view["phase"] == "stopping", "the guest was asked")
+        assert order(daemon, "start", "torn", "--no-wait")["message"] == "accepted"
+        assert "supervisor.overtaken" in patient.communicate(timeout=60)[1]
+        assert patient.returncode == 1
+    assert order(daemon, "stop", "torn", "--force")["message"] == "stopped"
+
+
 def test_verbs_without_waiting_and_several_at_once(daemon: Daemon) -> None:
     for name in ("one", "two"):
         daemon.drop(name, off(daemon.halting()))

@@ -135,6 +135,7 @@ def test_an_image_has_one_writer(daemon: Daemon) -> None:
     error = order(daemon, "start", "rival", check=69)["error"]
     assert str(image) in error["message"]
     assert "writer" in str(error["reasons"])
+    order(daemon, "stop", "rival")
     daemon.drop("reader", off(daemon.halting(f"{disk}readonly = true\n")))
     wait_known(daemon, "reader")
     assert order(daemon, "start", "reader", check=69)["error"]["kind"] == "refused"

@@ -19,10 +19,11 @@ def faults_of(facts: HostFacts, policy: HostPolicy, plans: Iterable[VmPlan]) -> 
     return [
         *(fault for plan in running for fault in _one(facts, policy, plan)),
         *_pcpus_given_twice(facts, running),
-        *_pages_given_twice(facts, running),
+        *_pages_given_twice(facts, policy, running),
         *_memory_given_twice(facts, policy, running),
         *_names_given_twice(running),
         *_floating_over_owned(facts, running),
+        *_settings_broken(facts, policy, running),
     ]
 
 
@@ -61,7 +62,14 @@ def _set_aside(facts: HostFacts, policy: HostPolicy) -> set[int]:
 
 
 def _owned(plan: VmPlan) -> list[int]:
-    return [pcpu for vcpu in plan.vcpus for pcpu in vcpu.pin] if plan.placement in ("dedicated", "isolated") else []
+    if plan.placement not in ("dedicated", "isolated"):
+        return []
+    return [pcpu for vcpu in plan.vcpus if vcpu.vcpu_index not in plan.shared_vcpus for pcpu in vcpu.pin]
+
+
+def _exclusive(plan: VmPlan) -> set[int]:
+    """What belongs to this VM alone."""
+    return {*_owned(plan), *plan.emptied, *plan.support_pcpus}
 
 
 def _one(facts: HostFacts, policy: HostPolicy, plan: VmPlan) -> Iterable[str]:
@@ -79,6 +87,7 @@ def _one(facts: HostFacts, policy: HostPolicy, plan: VmPlan) -> Iterable[str]:
         if len(pcpus) > 1 and pcpus & _isolated(facts) and not what.startswith("prealloc"):
             yield f"{who}: {what} floats over isolated pCPUs"
     yield from _shape(plan)
+    yield from _own_sets(plan)
     if plan.placement in ("dedicated", "isolated"):
         yield from _ownership(facts, policy, plan)
 
@@ -102,7 +111,7 @@ def _shape(plan: VmPlan) -> Iterable[str]:
 
 def _ownership(facts: HostFacts, policy: HostPolicy, plan: VmPlan) -> Iterable[str]:
     who, owned = plan.name, _owned(plan)
-    if len(owned) != len(plan.vcpus) or len(set(owned)) != len(owned):
+    if len(owned) != len(plan.vcpus) - len(plan.shared_vcpus) or len(set(owned)) != len(owned):
         yield f"{who}: its vCPUs have not one own pCPU each"
     if set(owned) & _set_aside(facts, policy):
         yield f"{who}: owns housekeeping pCPUs"
@@ -112,7 +121,8 @@ def _ownership(facts: HostFacts, policy: HostPolicy, plan: VmPlan) -> Iterable[s
         if len(set(cores)) != len(cores) or set(plan.emptied) | set(owned) != whole:
             yield f"{who}: its cores are not whole"
     widest = max(len(_core_members(facts, core)) for core in {one.core for one in facts.pcpus if one.online})
-    if plan.placement == "dedicated" and 1 < plan.threads <= widest:
+    split_told = any(warning.code == "plan.siblings-split" for warning in plan.warnings)
+    if plan.placement == "dedicated" and 1 < plan.threads <= widest and not split_told:
         for first in range(0, len(owned), plan.threads):
             if len(set(cores[first : first + plan.threads])) != 1:
                 yield f"{who}: guest siblings {first}… do not lie on one host core"
@@ -131,7 +141,9 @@ def _locality(facts: HostFacts, plan: VmPlan) -> Iterable[str]:
 def _pcpus_given_twice(facts: HostFacts, plans: list[VmPlan]) -> Iterable[str]:
     owners: Counter[int] = Counter()
     for plan in plans:
-        owners.update(set(_owned(plan)) | set(plan.emptied))
+        owners.update(_exclusive(plan))
+        if set(plan.support_pcpus) & {*_owned(plan), *plan.emptied}:
+            yield f"{plan.name}: its own threads share a pCPU with its vCPUs"
     twice = sorted(pcpu for pcpu, count in owners.items() if count > 1)
     if twice:
         yield f"pCPUs {twice} belong to two VMs"
@@ -141,17 +153,60 @@ def _pcpus_given_twice(facts: HostFacts, plans: list[VmPlan]) -> Iterable[str]:
 
 
 def _floating_over_owned(facts: HostFacts, plans: list[VmPlan]) -> Iterable[str]:
-    owned = {pcpu for plan in plans for pcpu in {*_owned(plan), *plan.emptied}}
+    owned = {pcpu for plan in plans for pcpu in _exclusive(plan)}
     free = _online(facts) - owned
     for plan in plans:
-        if plan.placement == "shared" and any(vcpu.pin & owned for vcpu in plan.vcpus):
+        floats = [vcpu for vcpu in plan.vcpus if plan.placement == "shared" or vcpu.vcpu_index in plan.shared_vcpus]
+        if any(vcpu.pin & owned for vcpu in floats):
             yield f"{plan.name}: floats over owned pCPUs"
         allowed = set(_owned(plan)) if plan.emulator_asked else set()
-        if free and plan.emulator & owned - allowed:
+        if free and plan.emulator & owned - allowed - plan.support_pcpus:
             yield f"{plan.name}: its emulator runs on owned pCPUs though others are free"
+        others = [*(iothread.pin for iothread in plan.iothreads), *(nic.worker_pin for nic in plan.nics)]
+        if free and any(pin & owned - plan.support_pcpus for pin in others):
+            yield f"{plan.name}: iothreads or workers run on owned pCPUs though others are free"
 
 
-def _pages_given_twice(facts: HostFacts, plans: list[VmPlan]) -> Iterable[str]:
+def _own_sets(plan: VmPlan) -> Iterable[str]:
+    """Threads that asked for their own pCPU have one each, and nobody of this VM has it too."""
+    own = [plan.emulator] if plan.sets.emulator == "own" else []
+    own += [iothread.pin for iothread in plan.iothreads] if plan.sets.iothreads == "own" else []
+    own += [nic.worker_pin for nic in plan.nics] if plan.sets.vhost == "own" else []
+    if any(len(pin) != 1 for pin in own) or len(set(own)) != len(own):
+        yield f"{plan.name}: threads with their own pCPU have not one each"
+    if {pcpu for pin in own for pcpu in pin} != set(plan.support_pcpus):
+        yield f"{plan.name}: support_pcpus are not what its threads have"
+
+
+def _settings_broken(facts: HostFacts, policy: HostPolicy, plans: list[VmPlan]) -> Iterable[str]:
+    if policy.host_nodes is not None:
+        for plan in plans:
+            memory = {host_node for node in plan.guest_nodes for host_node, _ in node.base_bytes}
+            seats = {_node(facts, pcpu) for pcpu in _owned(plan)}
+            if plan.placement != "pinned" and not (memory | seats) <= policy.host_nodes:
+                yield f"{plan.name}: sits on host nodes that the settings bar"
+    if policy.overcommit is not None:
+        yield from _crowded(facts, policy, plans, policy.overcommit)
+
+
+def _crowded(facts: HostFacts, policy: HostPolicy, plans: list[VmPlan], most: int) -> Iterable[str]:
+    """Nodes with more shared vCPUs than place.overcommit allows; guest nodes over several host nodes are left out."""
+    taken = {pcpu for plan in plans for pcpu in _exclusive(plan)} | _isolated(facts)
+    pinned = {pcpu for plan in plans if plan.placement == "pinned" for vcpu in plan.vcpus for pcpu in vcpu.pin}
+    set_aside = _set_aside(facts, policy) if _core_count(facts) > 2 else set()
+    for node in facts.nodes:
+        local = {one.pcpu for one in facts.pcpus if one.online and one.host_node == node.host_node}
+        pool = local - taken - set_aside
+        load = 0
+        for plan in plans:
+            for guest in plan.guest_nodes:
+                floats = set(guest.vcpus) if plan.placement == "shared" else plan.shared_vcpus & set(guest.vcpus)
+                load += len(floats) if guest.host_nodes == (node.host_node,) else 0
+        if pool and load > most * len(pool - pinned or pool):
+            yield f"node {node.host_node}: {load} shared vCPUs on {len(pool)} pool pCPUs"
+
+
+def _pages_given_twice(facts: HostFacts, policy: HostPolicy, plans: list[VmPlan]) -> Iterable[str]:
     free = {(node.host_node, pool.page_size_bytes): pool.free for node in facts.nodes for pool in node.pools}
     promised: Counter[tuple[int, int]] = Counter()
     grown: Counter[tuple[int, int]] = Counter()
@@ -161,7 +216,8 @@ def _pages_given_twice(facts: HostFacts, plans: list[VmPlan]) -> Iterable[str]:
         for growth in plan.pool_growth:
             grown[(growth.host_node, growth.page_size_bytes)] += growth.count
     for key, count in promised.items():
-        if count > free.get(key, 0) + grown[key]:
+        left = max(0, free.get(key, 0) - policy.reserved_pages_on(*key))
+        if count > left + grown[key]:
             yield f"{count} pages promised of {key}, and {free.get(key, 0)} + {grown[key]} are there"
 
 
@@ -177,7 +233,7 @@ def _memory_given_twice(facts: HostFacts, policy: HostPolicy, plans: list[VmPlan
         if base != guest + plan.overhead_bytes:
             yield f"{plan.name}: base pages do not add up"
     for node_facts in facts.nodes:
-        left = node_facts.memory_free_bytes - policy.reserved_memory_bytes
+        left = node_facts.memory_free_bytes - policy.reserved_memory_on(node_facts.host_node)
         if taken[node_facts.host_node] > max(0, left):
             yield f"node {node_facts.host_node}: {taken[node_facts.host_node]} bytes promised, {left} there"
 

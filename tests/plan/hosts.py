@@ -102,9 +102,9 @@ def with_images(facts: HostFacts, *images: ImageFacts) -> HostFacts:
     return evolve(facts, images={**facts.images, **{image.path: image for image in images}})
 
 
-def with_bridge(facts: HostFacts, name: str = "br0", mtu: int = 1500) -> HostFacts:
-    """The host with this bridge."""
-    return evolve(facts, bridges={**facts.bridges, name: BridgeFacts(name, mtu)}, links=facts.links | {name})
+def with_bridge(facts: HostFacts, name: str = "br0", mtu: int = 1500, host_node: int | None = None) -> HostFacts:
+    """The host with this bridge; `host_node` is where the hardware under it sits."""
+    return evolve(facts, bridges={**facts.bridges, name: BridgeFacts(name, mtu, host_node)}, links=facts.links | {name})
 
 
 def with_memory_free(facts: HostFacts, free_bytes: Mapping[int, int]) -> HostFacts:

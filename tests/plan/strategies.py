@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from attrs import evolve
 from hypothesis import strategies as st
 
 from qsup.bytesize import GIB, MIB
-from qsup.plan.host_facts import HostFacts
+from qsup.plan.host_facts import HostFacts, ImageFacts
 from qsup.plan.policy import HostPolicy
-from qsup.spec.cpu import CpuSpec
+from qsup.spec.cpu import CpuSpec, Smt, SupportSet
+from qsup.spec.disk import DiskSpec
 from qsup.spec.memory import GuestNodeSpec, MemorySpec
 from qsup.spec.nic import NicSpec
 from qsup.spec.vmspec import VmSpec
-from tests.plan.hosts import HUGE_1G, HUGE_2M, build_host, with_bridge
+from tests.plan.hosts import HUGE_1G, HUGE_2M, build_host, with_bridge, with_images
 
 
 @st.composite
@@ -23,7 +25,8 @@ def hosts(draw: st.DrawFn) -> HostFacts:
     pcpus = range(1, nodes * cores * threads)
     some = st.frozensets(st.sampled_from(pcpus), max_size=4) if pcpus else st.just(frozenset())
     near = {(one, other): draw(st.sampled_from([12, 21, 32])) for one in range(nodes) for other in range(one)}
-    return with_bridge(
+    images = [ImageFacts(f"/srv/vm{vm}-{disk}.raw", "raw") for vm in ("", *range(6)) for disk in range(2)]
+    host = with_images(
         build_host(
             nodes=nodes,
             cores_per_node=cores,
@@ -35,17 +38,24 @@ def hosts(draw: st.DrawFn) -> HostFacts:
             offline=draw(some),
             isolated=draw(some),
             distances={**near, **{(other, one): value for (one, other), value in near.items()}},
-        )
+        ),
+        *(evolve(image, host_node=draw(st.sampled_from([None, 0, 1]))) for image in images),
     )
+    return with_bridge(host, host_node=draw(st.sampled_from([None, 0, 1])))
 
 
 def policies() -> st.SearchStrategy[HostPolicy]:
-    """With and without housekeeping pCPUs of one's own, and with growing pools or not."""
+    """Every rule of the settings, each often left at its default."""
     return st.builds(
         HostPolicy,
         housekeeping=st.sampled_from([None, None, frozenset({0}), frozenset({0, 1})]),
         grow_hugepages=st.booleans(),
-        reserved_memory_bytes=st.sampled_from([0, 512 * MIB]),
+        reserved_memory_bytes=st.sampled_from([0, 512 * MIB, (GIB, 0)]),
+        host_nodes=st.sampled_from([None, None, None, frozenset({0}), frozenset({1, 2})]),
+        strategy=st.sampled_from(["pack", "spread"]),
+        overcommit=st.sampled_from([None, None, 1, 2]),
+        reserved_2mib_pages=st.sampled_from([0, 0, (50, 0)]),
+        reserved_1gib_pages=st.sampled_from([0, 1]),
     )
 
 
@@ -56,14 +66,27 @@ def specs(draw: st.DrawFn, name: str) -> VmSpec:
     vcpus = threads * draw(st.integers(1, 4))
     placement = draw(st.sampled_from(["dedicated", "isolated", "shared", "shared", "pinned"]))
     one_pin = st.frozensets(st.integers(0, 20), min_size=1, max_size=2)
+    owns = placement in ("dedicated", "isolated")
+    cores = draw(st.frozensets(st.integers(0, vcpus // threads - 1), max_size=vcpus // threads - 1)) if owns else ()
+    smts: list[Smt | None] = [None, None, "isolate"]
+    if threads > 1 and placement == "dedicated":
+        smts.append("require")
     cpu = CpuSpec(
         vcpus=vcpus,
         threads=threads,
         placement=placement,  # type: ignore[arg-type]
         pin=tuple(draw(one_pin) for _ in range(vcpus)) if placement == "pinned" else None,
-        emulator=draw(st.sampled_from([None, None, None, frozenset({0})])),
+        smt=draw(st.sampled_from(smts)) if owns else None,
+        shared_vcpus=frozenset(core * threads + thread for core in cores for thread in range(threads)) or None,
+        emulator=draw(st.sampled_from([None, None, None, frozenset({0}), "own", "beside"])),
+        iothreads=draw(_SETS),
+        vhost=draw(_SETS),
     )
-    return VmSpec(name=name, cpu=cpu, memory=draw(_memories(vcpus)), nics=(NicSpec(bridge="br0"),))
+    disks = tuple(DiskSpec(f"/srv/{name}-{number}.raw", "raw") for number in range(draw(st.integers(0, 2))))
+    return VmSpec(name=name, cpu=cpu, memory=draw(_memories(vcpus)), disks=disks, nics=(NicSpec(bridge="br0"),))
+
+
+_SETS: st.SearchStrategy[SupportSet] = st.sampled_from(["housekeeping", "housekeeping", "own", "beside"])
 
 
 @st.composite

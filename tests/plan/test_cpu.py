@@ -45,7 +45,7 @@ def test_dedicated_pcpus_are_never_given_twice_and_housekeeping_never() -> None:
 
 def test_one_more_dedicated_vm_is_refused_with_who_holds_what() -> None:
     ledger, _ = started([dedicated("big0", 16), dedicated("big1", 12)], two_sockets())
-    reasons = refusal(dedicated("late", 4, threads=2), two_sockets(), ledger)
+    reasons = refusal(dedicated("late", 4, threads=2, smt="require"), two_sockets(), ledger)
     reason = reasons["plan.pcpus-short"]
     assert reason.host_node == 0
     assert reason.needed == "2 × 2 free siblings of one host core"
@@ -159,7 +159,7 @@ def test_every_wrong_pin_is_named() -> None:
     reasons = refusal(pinned("rt", {99}, {5}, {6, 7}, {6}), facts, ledger)
     assert set(reasons) == {"plan.pin-absent", "plan.pin-offline", "plan.pin-floats-on-isolated", "plan.pin-dedicated"}
     assert reasons["plan.pin-absent"].message == "vCPU 0 is pinned to pCPUs that this host does not have: 99"
-    assert reasons["plan.pin-dedicated"].held_by == (("db", "pCPUs 6"),)
+    assert reasons["plan.pin-dedicated"].held_by == (("db", "pCPU 6"),)
 
 
 def test_too_few_pins_are_refused() -> None:

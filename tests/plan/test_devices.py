@@ -84,7 +84,7 @@ def test_two_vms_cannot_write_one_image() -> None:
     locked = host(evolve(TOP, locked_by_other=True), BASE)
     reasons = refusal(with_disk("two"), locked, ledger)
     assert list(reasons) == ["plan.image-held"]
-    assert reasons["plan.image-held"].held_by == (("one", "writes to /srv/top.qcow2"),)
+    assert reasons["plan.image-held"].held_by == (("one", "writes it"),)
 
 
 def test_nobody_writes_what_another_vm_reads_even_under_another_name() -> None:
@@ -239,7 +239,7 @@ def test_boot_files_must_be_there() -> None:
     boot = BootSpec(kernel="/boot/vmlinuz", initrd="/boot/initrd", cmdline="quiet")
     facts = evolve(host(), files={"/boot/vmlinuz": FileFacts("/boot/vmlinuz", problem="permission denied")})
     reason = refusal(vm(boot=boot), facts)["plan.file-unusable"]
-    assert reason.message == "boot.kernel /boot/vmlinuz cannot be used: permission denied"
+    assert reason.message == "boot.kernel cannot be used: /boot/vmlinuz: permission denied"
     good = evolve(host(), files={path: FileFacts(path) for path in ("/boot/vmlinuz", "/boot/initrd")})
     assert ask(vm(boot=boot), good).boot.cmdline == "quiet"
 

@@ -125,7 +125,7 @@ def test_pages_taken_from_another_node_than_planned_are_not_due_any_more() -> No
 
 def test_a_page_size_that_the_host_lacks_is_refused() -> None:
     facts = evolve(two_sockets(), nodes=tuple(evolve(node, pools=node.pools[:1]) for node in two_sockets().nodes))
-    assert refusal(huge(2 * GIB, HUGE_1G), facts)["plan.hugepage-size-absent"].available == "2MiB"
+    assert refusal(huge(2 * GIB, HUGE_1G), facts)["plan.hugepage-size-absent"].available == "pages of 2MiB"
 
 
 def test_gigabyte_pages_are_planned() -> None:
@@ -269,7 +269,7 @@ def test_written_guest_nodes_of_a_shared_vm_need_a_pool_too() -> None:
     ledger = Ledger().reserved(Holding(ask(huge(GIB, vcpus=1), facts)))
     nodes = (GuestNodeSpec(frozenset({0}), GIB), GuestNodeSpec(frozenset({1}), GIB))
     spec = huge(2 * GIB, placement="shared", nodes=nodes)
-    assert refusal(evolve(spec, name="web"), facts, ledger)["plan.shared-pool-empty"].held_by == (("db", "pCPUs 0"),)
+    assert refusal(evolve(spec, name="web"), facts, ledger)["plan.shared-pool-empty"].held_by == (("db", "pCPU 0"),)
 
 
 def test_asked_host_nodes_hold_vcpus_apart_from_memory_if_nothing_else_fits() -> None:

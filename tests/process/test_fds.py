@@ -13,7 +13,7 @@ import pytest
 
 from qsup.argv.option import Argv, FdNeed
 from qsup.errors import KernelRefused
-from qsup.process.fds import LONGEST_SOCKET_PATH_BYTES, open_fds
+from qsup.process.fds import LONGEST_SOCKET_PATH_BYTES, open_fds, open_image
 
 
 def _argv(*needs: FdNeed) -> Argv:
@@ -111,6 +111,24 @@ def test_directories_and_fifos_are_refused_without_waiting(tmp_path: Path, kind:
         with pytest.raises(KernelRefused, match="only regular files and block devices") as caught:
             open_fds(_argv(FdNeed("disk", kind, str(path))), taps={}, vhosts={})  # type: ignore[arg-type]
         assert caught.value.code == f"process.{kind}-refused"
+
+
+def test_an_image_is_opened_past_the_page_cache_only_where_asked(tmp_path: Path) -> None:
+    image = tmp_path / "disk.raw"
+    image.write_bytes(bytes(4096))
+    for direct in (False, True):
+        with open_fds(_argv(FdNeed("disk", "image", str(image), direct=direct)), taps={}, vhosts={}) as bundle:
+            flags = fcntl.fcntl(bundle.numbers["disk"], fcntl.F_GETFL)
+            assert bool(flags & os.O_DIRECT) is direct
+            assert flags & os.O_ACCMODE == os.O_RDONLY
+
+
+def test_an_image_that_cannot_be_had_past_the_page_cache_is_refused() -> None:
+    before = _open_now()
+    with pytest.raises(KernelRefused, match="direct I/O") as caught:
+        open_image("/proc/self/status", readonly=True, direct=True)
+    assert caught.value.code == "process.no-direct"
+    assert _open_now() == before
 
 
 def test_a_failure_closes_all_that_was_open_and_names_the_path(tmp_path: Path) -> None:

@@ -17,10 +17,16 @@ on_removed = "shutdown"
 max_parallel_starts = 2
 scopes = false
 api_group = "kvm-operators"
+metrics_address = "[::1]:9101"
 
 [place]
 housekeeping = "0,16"
+host_nodes = "1"
+strategy = "spread"
+overcommit = 4
 reserved_memory = "1GiB"
+reserved_2mib_pages = 16
+reserved_1gib_pages = [0, 2]
 grow_hugepages = false
 
 [user]
@@ -49,8 +55,14 @@ def test_every_key_is_read() -> None:
         max_parallel_starts=2,
         scopes=False,
         api_group="kvm-operators",
+        metrics_address="[::1]:9101",
         housekeeping=frozenset({0, 16}),
-        reserved_memory_bytes=1024 * MIB,
+        host_nodes=frozenset({1}),
+        strategy="spread",
+        overcommit=4,
+        reserved_memory_bytes=(1024 * MIB,),
+        reserved_2mib_pages=(16,),
+        reserved_1gib_pages=(0, 2),
         grow_hugepages=False,
         uid_first=100_000,
         uid_count=500,
@@ -64,7 +76,7 @@ def test_every_key_is_read() -> None:
         SettingsSpec,
         scopes=st.none() | st.booleans(),
         housekeeping=st.none() | cpulists(),
-        reserved_memory_bytes=st.integers(0, 1 << 40),
+        reserved_memory_bytes=st.lists(st.integers(0, 1 << 40), min_size=1, max_size=8).map(tuple),
         uid_first=st.integers(65536, 2**31),
         create_bridges=st.booleans(),
     )

@@ -42,7 +42,7 @@ async def test_a_binary_that_dies_is_quoted(tmp_path: Path) -> None:
 
 
 async def test_a_binary_that_is_silent_is_ended(tmp_path: Path, autojump_clock: object) -> None:
-    with pytest.raises(QemuFailed, match="did not answer"):
+    with pytest.raises(QemuFailed, match="did not say"):
         await probe_caps(fake_qemu(tmp_path, f"echo $$ > {tmp_path}/pid; exec sleep 1000"))
 
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 from attrs import field, frozen
 
-from qsup.api.client import Client, ClientError, DaemonAbsent, NotPermitted, Rejected, vm_path
+from qsup.api.client import Client, ClientError, DaemonAbsent, NotPermitted, vm_path
 from qsup.api.ledger_wire import ledger_of
 from qsup.errors import InvalidInput, KernelRefused, QsupError
 from qsup.host.pages import pages_taken
@@ -18,29 +18,37 @@ from qsup.process.run_dir import LAUNCH_RECORD, vm_dir_of, vm_names
 from qsup.spec.parse import parse_vm
 from qsup.spec.vmspec import VmSpec
 
+_DAEMON = "the running daemon"
 _SMALLEST_HUGEPAGE_BYTES = 1 << 21
 
 
 @frozen
 class Current:
-    """Who holds what. `specs` are what running VMs were asked for, as far as known; `waiting` are files of VMs that are wanted
-    and do not run. `basis` is for people; `notes` say what could not be found out.
+    """Who holds what. `specs` are what running VMs were asked for, as far as known.
+
+    `waiting` are files of VMs that are wanted and do not run, `files` those of all VMs that the daemon knows. `basis` is for
+    people; `notes` say what could not be found out.
     """
 
     ledger: Ledger = field(factory=Ledger)
     basis: str = "nothing runs"
     specs: Mapping[str, VmSpec] = field(factory=dict)
     waiting: tuple[str, ...] = ()
+    files: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     by_daemon: bool = False
 
 
-def current_of(run_dir: str) -> Current:
-    """The VMs of this host. Never raises for a daemon that is not there or may not be asked: the notes say so."""
+def current_of(run_dir: str, *, with_files: bool = True) -> Current:
+    """The VMs of this host. Never raises for a daemon that is not there or may not be asked: the notes say so.
+
+    Args:
+        with_files: also what the running VMs were asked for, and the files of those that wait; one request more each.
+    """
     client = Client(run_dir)
     try:
         ledger = ledger_of(client.get("/v1/ledger"))
-        return _by_daemon(client, ledger)
+        return _by_daemon(client, ledger) if with_files else Current(ledger, _DAEMON, by_daemon=True)
     except DaemonAbsent:
         return _by_records(run_dir, ())
     except NotPermitted as fault:
@@ -51,17 +59,18 @@ def current_of(run_dir: str) -> Current:
 
 def _by_daemon(client: Client, ledger: Ledger) -> Current:
     specs: dict[str, VmSpec] = {}
+    files: list[str] = []
     waiting: list[str] = []
     for vm in client.get("/v1/vms")["vms"]:
-        runs = vm["name"] in ledger.holdings
-        if not runs and vm["power"] == "off":
-            continue
         path = client.get(vm_path(vm["name"]))["config_file"]
-        if path and not runs:
-            waiting.append(path)
-        elif path and (spec := _spec_at(path, vm["name"])) is not None:
+        if not path or vm["config_state"] == "removed":
+            continue
+        files.append(path)
+        if vm["name"] not in ledger.holdings:
+            waiting += [path] if vm["power"] != "off" else []
+        elif (spec := _spec_at(path, vm["name"])) is not None:
             specs[vm["name"]] = spec
-    return Current(ledger, "the running daemon", specs, tuple(waiting), by_daemon=True)
+    return Current(ledger, _DAEMON, specs, tuple(waiting), tuple(files), by_daemon=True)
 
 
 def _spec_at(path: str, name: str) -> VmSpec | None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from qsup.api.client import ClientError, Json, Rejected
-from qsup.cli.render.problems import problem_lines, reason_lines
+from qsup.cli.render.problems import problem_lines, reason_lines, suggestion_lines
 from qsup.cli.terminal import printable
 
 
@@ -18,9 +20,9 @@ def fault_text(fault: ClientError, subject: str | None = None) -> str:
 def _rejection_lines(start: str, error: Json) -> list[str]:
     problems, reasons = error.get("problems") or (), error.get("reasons") or ()
     if problems:
-        return [f"{start}the file is not valid", *problem_lines(problems)]
+        return [f"{start}{_what_is_wrong(problems)}", *problem_lines(problems)]
     if reasons:
-        return [f"{start}refused", *reason_lines(reasons)]
+        return [f"{start}refused", *reason_lines(reasons), *suggestion_lines(error.get("suggestions") or ())]
     code = f" [{error['code']}]" if error.get("code") else ""
     lines = [f"{start}{printable(str(error.get('message')))}{code}"]
     last_words = str(error.get("last_words") or "").strip()
@@ -28,6 +30,13 @@ def _rejection_lines(start: str, error: Json) -> list[str]:
         lines.append("  its last words:")
         lines.extend(f"    {printable(line)}" for line in last_words.splitlines())
     return lines + _hint_of(error.get("hint"))
+
+
+def _what_is_wrong(problems: Sequence[Json]) -> str:
+    rooms = {str(problem["code"]).partition(".")[0] for problem in problems}
+    if rooms == {"argv"}:
+        return "this host's QEMU cannot do what the file asks"
+    return "the request is not valid" if rooms == {"api"} else "the file is not valid"
 
 
 def _hint_of(hint: str | None) -> list[str]:

@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from qsup.api.client import Json
 from qsup.cli.terminal import printable
 
+_SHOWN_HOLDERS = 5
+
 
 def problem_lines(problems: Sequence[Json], indent: str = "  ") -> list[str]:
     """Each problem with its place and code; its hint on a line of its own."""
@@ -28,11 +30,24 @@ def reason_lines(reasons: Sequence[Json], indent: str = "  ") -> list[str]:
     return lines
 
 
+def suggestion_lines(suggestions: Sequence[str], indent: str = "  ") -> list[str]:
+    """What would make the VM fit, one alternative a line; nothing where none is known."""
+    if not suggestions:
+        return []
+    return [f"{indent}it would fit with any one of these:", *(f"{indent}  - {printable(text)}" for text in suggestions)]
+
+
 def _details_of(reason: Json) -> list[str]:
     amounts = [f"{word} {reason[word]}" for word in ("needed", "available") if reason.get(word)]
     details = [", ".join(amounts)] if amounts else []
-    holders = [f"{name} ({what})" for name, what in reason.get("held_by") or ()]
-    return [*details, f"held by {', '.join(holders)}"] if holders else details
+    holders = [printable(f"{name} ({what})") for name, what in reason.get("held_by") or ()]
+    return [*details, f"held by {_shortened(holders)}"] if holders else details
+
+
+def _shortened(holders: list[str]) -> str:
+    """All of them, or the first ones and how many more there are; `--json` names every one."""
+    rest = len(holders) - _SHOWN_HOLDERS
+    return ", ".join(holders) if rest <= 1 else f"{', '.join(holders[:_SHOWN_HOLDERS])} and {rest} more"
 
 
 def hint_lines(item: Json, indent: str) -> list[str]:

@@ -9,7 +9,7 @@ from qsup.bytesize import format_byte_size
 from qsup.cli.render.amounts import age, counted, moment
 from qsup.cli.render.columns import aligned
 from qsup.cli.render.phase import painted_phase
-from qsup.cli.render.problems import problem_lines, reason_lines
+from qsup.cli.render.problems import hint_lines, problem_lines, reason_lines, suggestion_lines
 from qsup.cli.terminal import Style, printable
 
 Vm = Json
@@ -96,7 +96,7 @@ def _trouble(vm: Vm) -> list[str]:
     if not vm["trouble"] or vm["refusal"]:
         return []
     code = f" [{vm['trouble_code']}]" if vm["trouble_code"] else ""
-    return ["", "  trouble", f"    {printable(vm['trouble'])}{code}"]
+    return ["", "  trouble", f"    {printable(vm['trouble'])}{code}", *hint_lines({"hint": vm.get("trouble_hint")}, "      ")]
 
 
 def _problems(vm: Vm) -> list[str]:
@@ -104,7 +104,8 @@ def _problems(vm: Vm) -> list[str]:
 
 
 def _refusal(vm: Vm) -> list[str]:
-    return _section("refused by this host", reason_lines(vm["refusal"], "    "))
+    reasons = reason_lines(vm["refusal"], "    ")
+    return _section("refused by this host", [*reasons, *suggestion_lines(vm["suggestions"], "    ")] if reasons else [])
 
 
 def _warnings(vm: Vm) -> list[str]:

@@ -1,0 +1,165 @@
+"""The machine as a picture: nodes, L3 groups, cores and pCPUs as boxes, each pCPU in the colour of who sits there.
+
+Strategy: sizes are counted bottom up (core → L3 group → node → sheet), then everything is drawn at its place. Boxes of cores
+are wide and carry names on machines of up to 64 pCPUs, else they carry the pCPU's number; what does not fit stands in the
+tooltip (<title>) of the box. Plain SVG 1.1 text, no script, no font of its own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from qsup.api.client import Json
+from qsup.cli.render.amounts import counted
+from qsup.cli.render.sizes import short_size
+from qsup.cli.render.svg import Box, bar, box, document, flowed, label, vm_colour
+
+_GAP = 8
+_PAD = 10
+_HEAD = 26
+_LINE = 18
+_CELL_HEIGHT = 20
+_NAMED_UP_TO = 64
+_LEGEND_NAMES = 60
+_USES = {
+    "free": "#ffffff",
+    "housekeeping": "#c9ced6",
+    "pool": "#fdf0c4",
+    "emptied": "#eef0f2",
+    "offline": "#4a4f57",
+}
+
+
+_SHORT = {"housekeeping": "house", "emptied": "empty", "support": "threads", "pool": "pool", "offline": "offline"}
+
+
+def topology_svg(host: Json) -> str:
+    """The picture as SVG text."""
+    sheet = _Sheet(host)
+    nodes = [sheet.node_box(node) for node in host["nodes"]]
+    columns = 1 if len(nodes) == 1 else 2 if len(nodes) <= 8 else 4
+    parts, width, height = flowed(nodes, columns, gap=2 * _GAP)
+    body = [f'<g transform="translate(24 {24 + 2 * _LINE})">', *parts, "</g>"]
+    legend, legend_width, legend_height = _legend(host, sheet.colours, max(width, 640))
+    top = 24 + 2 * _LINE + height + 2 * _GAP
+    body += [f'<g transform="translate(24 {top})">', *legend, "</g>"]
+    smt = f"{host['threads']} threads a core" if host["threads"] > 1 else "no SMT"
+    amounts = (counted(host["pcpus"], "pCPU"), counted(host["cores"], "core"), counted(len(nodes), "node"), smt)
+    head = [label(24, 24 + 6, host["host"], size=18, bold=True), label(24, 24 + 6 + _LINE, ", ".join(amounts))]
+    words = max(len(text) for text in (", ".join(amounts), host["host"])) * 8
+    return document(max(width, legend_width, words) + 48, top + legend_height + 24, [*head, *body])
+
+
+class _Sheet:
+    """What all boxes of one picture share: the width of a cell and the colours of the VMs."""
+
+    def __init__(self, host: Json) -> None:
+        self._host = host
+        self._named = host["pcpus"] <= _NAMED_UP_TO
+        self._cell_width = 92 if self._named else 32
+        self._columns = 4 if self._named else 8
+        seated = {name for node in host["nodes"] for _, _, pcpu in _pcpus_of(node) for name in pcpu["vms"]}
+        self.colours = {name: vm_colour(number) for number, name in enumerate(sorted(seated))}
+
+    def node_box(self, node: Json) -> Box:
+        """One node: its memory and pools above, its L3 groups below."""
+        groups = [self._cache_box(cache) for cache in node["caches"]]
+        columns = 1 if self._named else 2 if len(self._host["nodes"]) > 1 else 4
+        parts, width, height = flowed(groups, columns, gap=_GAP)
+        width = max(width, 360)
+        memory = self._memory(node, width)
+        inside = [*memory, f'<g transform="translate({_PAD} {_HEAD + len(memory) * _LINE + _GAP})">', *parts, "</g>"]
+        frame = box(width + 2 * _PAD, _HEAD + len(memory) * _LINE + height + 2 * _GAP, "#f5f7fa", "#9aa5b1", radius=8)
+        title = label(_PAD, 18, f"node {node['host_node']}", bold=True)
+        if len(node["distances"]) > 1:
+            title += label(_PAD + 82, 18, f"distances {' '.join(map(str, node['distances']))}", size=11, colour="#555f6b")
+        size = frame.width, frame.height
+        return Box(*size, [*frame.parts, title, *inside])
+
+    def _memory(self, node: Json, width: int) -> list[str]:
+        """A line of bars each: free memory, then pools."""
+        total, free = node["memory_total_bytes"], node["memory_free_bytes"]
+        rows = [("memory", total - free, total, f"{short_size(free)} free of {short_size(total)}" if total else "none")]
+        rows += [
+            (
+                f"{short_size(pool['page_size_bytes'])} pages",
+                pool["total"] - pool["free"],
+                pool["total"],
+                f"{pool['free']} free of {pool['total']}" + (f", {pool['foreign']} foreign" if pool["foreign"] else ""),
+            )
+            for pool in node["pools"]
+            if pool["total"] or pool["held"]
+        ]
+        return [
+            bar(_PAD, _HEAD + number * _LINE, name, used / whole if whole else 0.0, text, width)
+            for number, (name, used, whole, text) in enumerate(rows)
+        ]
+
+    def _cache_box(self, cache: Json) -> Box:
+        cores = [self._core_box(core) for core in cache["cores"]]
+        parts, width, height = flowed(cores, self._columns, gap=4)
+        offline = all(pcpu["use"] == "offline" for core in cache["cores"] for pcpu in core["pcpus"])
+        title = "offline" if offline else "L3 not told" if cache["l3"] is None else f"L3 {cache['l3']}"
+        name = label(8, 15, title, size=11, colour="#555f6b")
+        frame = box(width + 16, height + 30, "#ffffff", "#c3cbd5", radius=6)
+        return Box(frame.width, frame.height, [*frame.parts, name, '<g transform="translate(8 22)">', *parts, "</g>"])
+
+    def _core_box(self, core: Json) -> Box:
+        pcpus = core["pcpus"]
+        height = _CELL_HEIGHT * len(pcpus)
+        parts = [part for row, pcpu in enumerate(pcpus) for part in self._cell(pcpu, row * _CELL_HEIGHT)]
+        outline = box(self._cell_width, height, "none", "#6b7785", radius=3)
+        return Box(self._cell_width, height, [*parts, *outline.parts])
+
+    def _cell(self, pcpu: Json, top: int) -> Iterator[str]:
+        fill = self._fill(pcpu)
+        dashed = "isolated" in pcpu["marks"]
+        frame = box(self._cell_width, _CELL_HEIGHT, fill, "#d7dde4", dashed=dashed, tooltip=self._tooltip(pcpu))
+        yield f'<g transform="translate(0 {top})">'
+        yield from frame.parts
+        text = str(pcpu["pcpu"])
+        if self._named:
+            text += f"  {self._short(pcpu)}"
+        colour = "#ffffff" if pcpu["use"] == "offline" else "#1f2933"
+        yield label(5, 14, text, size=10, colour=colour, room=self._cell_width - 8)
+        yield "</g>"
+
+    def _fill(self, pcpu: Json) -> str:
+        use = pcpu["use"]
+        return self.colours[pcpu["vms"][0]] if use in ("owned", "pinned", "support") else _USES[use]
+
+    def _short(self, pcpu: Json) -> str:
+        if pcpu["seats"]:
+            more = "+" if len(pcpu["seats"]) > 1 else ""
+            return f"{pcpu['seats'][0]['vm']}:{pcpu['seats'][0]['vcpu_index']}{more}"
+        return _SHORT.get(pcpu["use"], "")
+
+    def _tooltip(self, pcpu: Json) -> str:
+        seats = [f"{seat['vm']} vCPU {seat['vcpu_index']}" for seat in pcpu["seats"]]
+        pool = [name for position in pcpu["floating"] for name in self._host["floating"][position]["vms"]]
+        who = ", ".join([*seats, *(pool[:8]), *(["…"] if len(pool) > 8 else [])])
+        return ", ".join([f"pCPU {pcpu['pcpu']}: {pcpu['use']}", *([who] if who else []), *pcpu["marks"]])
+
+
+def _pcpus_of(node: Json) -> Iterator[tuple[Json, Json, Json]]:
+    for cache in node["caches"]:
+        for core in cache["cores"]:
+            for pcpu in core["pcpus"]:
+                yield cache, core, pcpu
+
+
+def _legend(host: Json, colours: dict[str, str], width: int) -> tuple[list[str], int, int]:
+    used = {pcpu["use"] for node in host["nodes"] for _, _, pcpu in _pcpus_of(node)}
+    entries = [(name, colour) for name, colour in _USES.items() if name in used]
+    if any("isolated" in pcpu["marks"] for node in host["nodes"] for _, _, pcpu in _pcpus_of(node)):
+        entries.append(("isolated: dashed", "#ffffff"))
+    entries += list(colours.items())[:_LEGEND_NAMES]
+    if len(colours) > _LEGEND_NAMES:
+        entries.append((f"and {len(colours) - _LEGEND_NAMES} more", "#ffffff"))
+    boxes = [_legend_entry(name, colour) for name, colour in entries]
+    return flowed(boxes, max(1, width // 150), gap=6)
+
+
+def _legend_entry(name: str, colour: str) -> Box:
+    swatch = box(14, 14, colour, "#6b7785", radius=2)
+    return Box(144, 16, [*swatch.parts, label(20, 12, name, size=11, room=120)])

@@ -1,0 +1,151 @@
+"""Keeping the threads of a running VM in their places: look, judge, put back, say so. No monitor is needed for it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import trio
+
+from qsup.cpuset import format_cpulist
+from qsup.errors import KernelRefused
+from qsup.host.affinity import set_affinity
+from qsup.host.cgroup import cpuset_of
+from qsup.host.topology import online_pcpus
+from qsup.supervisor.looking import look_at_threads, scan_kernel_threads
+from qsup.supervisor.observe import rules_of
+from qsup.supervisor.services import Services
+from qsup.supervisor.vm_state import RunSide, VmState
+from qsup.truth.drift import LEFT_ALONE_S, MOVES_LIMIT, WINDOW_S, judge, with_refused, with_settled
+from qsup.truth.suspects import Scene, suspects_of
+from qsup.truth.threads import ThreadRow
+
+SCAN_INTERVAL_S = 10.0
+_NO_REPAIR = "it is left there, as [vm] repair = false says"
+
+
+async def tend_threads(services: Services, vm: VmState) -> None:
+    """One look at a VM's threads; where it runs, those that left their places are put back.
+
+    Touches: /proc/PID/task, sched_getaffinity, sched_setaffinity; the names of kernel threads after a start, then rarely.
+    """
+    look_at_threads(vm)
+    if not vm.run.started:
+        return
+    await keep_in_place(services, vm)
+    await _scan_where_due(vm.run)
+
+
+async def _scan_where_due(run: RunSide) -> None:
+    now_s = trio.current_time()
+    scanned_s = run.truth.scanned_s
+    if scanned_s is None or (now_s - scanned_s > SCAN_INTERVAL_S and _is_stale(run)):
+        await trio.to_thread.run_sync(scan_kernel_threads, run, now_s)
+
+
+def _is_stale(run: RunSide) -> bool:
+    """A kernel thread that was known is gone, or the last look found fewer vhost workers than the nics have queues."""
+    seen = {row.tid for row in run.rows}
+    wanted = sum(nic.queues for nic in run.plan.nics if nic.vhost) if run.plan is not None else 0
+    return not run.truth.kernel_threads.keys() <= seen or sum(row.thread_class == "vhost" for row in run.rows) < wanted
+
+
+async def keep_in_place(services: Services, vm: VmState) -> None:
+    """Judge the rows of the last look and act on it. The threads are back before anything is said."""
+    run = vm.run
+    truth = run.truth
+    now_s = trio.current_time()
+    first_look = run.adopted and not truth.drift
+    judged = judge(truth.drift, run.rows, now_s, repair=rules_of(vm).repair, first_look=first_look)
+    refused = [row for row in judged.place if not _put(row)]
+    truth.drift = with_refused(judged.memory, refused, now_s)
+    if judged.place:
+        look_at_threads(vm)
+        truth.drift = with_settled(truth.drift, run.rows)
+    moved = [row for row in judged.moved if row not in refused]
+    truth.repairs += len(moved)
+    if moved or judged.reported or judged.given_up:
+        await _tell(services, vm, moved, judged.reported, judged.given_up)
+    else:
+        _note_scene(run)
+    _tell_refused(services, vm, refused)
+
+
+def _put(row: ThreadRow) -> bool:
+    """Pin one thread; False where the kernel does not let it be placed."""
+    assert row.tid is not None
+    try:
+        set_affinity(row.tid, row.pin)
+    except KernelRefused as refusal:
+        return refusal.code == "host.thread-gone"  # QEMU's workers come and go
+    return True
+
+
+def _note_scene(run: RunSide) -> None:
+    """Keep what holds while all is well; the cpuset is read once, and again after somebody moved threads."""
+    run.truth.online = online_pcpus()
+    if run.truth.cpuset is None and run.process is not None:
+        run.truth.cpuset = cpuset_of(run.process.pid)
+
+
+async def _tell(
+    services: Services,
+    vm: VmState,
+    moved: Sequence[ThreadRow],
+    reported: Sequence[ThreadRow],
+    given_up: Sequence[ThreadRow],
+) -> None:
+    run = vm.run
+    cpuset = cpuset_of(run.process.pid) if run.process is not None else None
+    scene = Scene(online_pcpus(), run.truth.online or online_pcpus(), cpuset, run.truth.cpuset)
+    run.truth.online, run.truth.cpuset = scene.online, cpuset
+    now_in_force = {row.tid: row for row in run.rows}
+    agents = await services.agents.facts()
+    for row in moved:
+        now = now_in_force.get(row.tid, row)
+        message = f"{_name(row)} was on pCPUs {_list(row.affinity)} and {_outcome(row, now)}"
+        services.events.publish("vm.thread-moved-back", message, vm.name, _fields(row, row.affinity, now.affinity))
+    for row in reported:
+        message = f"{_name(row)} was moved from pCPUs {_list(row.pin)} to {_list(row.affinity)}: {_NO_REPAIR}"
+        services.events.publish("vm.thread-moved", message, vm.name, _fields(row, row.pin, row.affinity))
+    for row in given_up:
+        suspects = "; or ".join(suspects_of(row, scene, agents))
+        message = (
+            f"{_name(row)} left its pCPUs {_list(row.pin)} more than {MOVES_LIMIT} times in {WINDOW_S:.0f} s and is on "
+            f"{_list(row.affinity)} now: left alone for {LEFT_ALONE_S / 60:.0f} min. Likely: {suspects}"
+        )
+        fields = {**_fields(row, row.pin, row.affinity), "suspects": suspects}
+        services.events.publish("vm.thread-left-alone", message, vm.name, fields)
+
+
+def _outcome(row: ThreadRow, now: ThreadRow) -> str:
+    if now.verdict in ("ok", "missing") or now is row:
+        return f"is back on {_list(row.pin)}"
+    return f"does not come back to {_list(row.pin)}: the kernel gives it {_list(now.affinity)}"
+
+
+def _tell_refused(services: Services, vm: VmState, refused: Sequence[ThreadRow]) -> None:
+    """Once for each class of thread: io-wq workers come and go by the dozen."""
+    for row in refused:
+        if row.thread_class not in vm.run.truth.refusals_told:
+            vm.run.truth.refusals_told.add(row.thread_class)
+            message = f"{_name(row)} stays on pCPUs {_list(row.affinity)}: the kernel refuses to put it on {_list(row.pin)}"
+            services.events.publish("vm.thread-not-placeable", message, vm.name, _fields(row, row.affinity, row.affinity))
+
+
+def _name(row: ThreadRow) -> str:
+    return f"{row.label} (thread {row.tid})"
+
+
+def _list(pcpus: frozenset[int]) -> str:
+    return format_cpulist(pcpus)
+
+
+def _fields(row: ThreadRow, before: frozenset[int], after: frozenset[int]) -> Mapping[str, str]:
+    return {
+        "thread": row.label,
+        "class": row.thread_class,
+        "tid": str(row.tid),
+        "name": row.name,
+        "from": _list(before),
+        "to": _list(after),
+    }

@@ -1,0 +1,33 @@
+"""TruthSide: what is remembered of a running VM between two looks: its threads' drift, its kernel threads, its pages."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from attrs import define, field
+
+from qsup.truth.drift import DriftMemory
+from qsup.truth.memory import MemoryCount
+
+
+@define(eq=False)
+class TruthSide:
+    """Kept as long as the process is watched; moments are those of trio's clock.
+
+    `repairs` counts the threads that were put back. `kernel_threads`: the kernel threads that work for it, by id with their
+    names; `scanned_s`: when they were looked for. `online`, `cpuset`: what was so when all threads were last in place.
+    `refusals_told`: the kinds of thread of which it was said that the kernel does not let them be placed.
+    `count`: its pages, `counted_s` the moment; `misplaced_told`: the backends that were reported.
+    """
+
+    drift: DriftMemory = field(factory=dict)
+    repairs: int = 0
+    kernel_threads: Mapping[int, str] = field(factory=dict)
+    scanned_s: float | None = None
+    online: frozenset[int] = frozenset()
+    cpuset: frozenset[int] | None = None
+    refusals_told: set[str] = field(factory=set)
+    count: MemoryCount | None = None
+    counted_s: float | None = None
+    misplaced_told: frozenset[str] = frozenset()
+    mending: bool = False

@@ -1,0 +1,163 @@
+"""Verify: the truth table of a VM, gathered when somebody asks. Nothing is changed, and no VM waits for another.
+
+Strategy: the kernel is read in worker threads, at most two at a time. QEMU is asked on its telemetry connection, with a short
+deadline; where it does not answer, the kernel's rows stand alone and a note says so.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Mapping
+
+import trio
+from attrs import evolve
+
+from qsup.errors import KernelRefused, QmpLost, QmpRefused
+from qsup.host.aio import read_aio
+from qsup.host.link_table import read_links
+from qsup.host.process_threads import read_process
+from qsup.plan.vmplan import VmPlan
+from qsup.process.log_dir import tail
+from qsup.qmp import verbs
+from qsup.supervisor.looking import known_kernel_threads, scan_kernel_threads
+from qsup.supervisor.page_watch import count_pages
+from qsup.supervisor.vm_state import RunSide, VmState
+from qsup.truth.devices import AioFacts, DiskAnswers, disk_rows, nic_rows
+from qsup.truth.drift import fought_tids, refused_tids
+from qsup.truth.link_facts import LinkFacts
+from qsup.truth.memory import memory_rows
+from qsup.truth.verified import SeenProcess, VmVerified, thread_truths
+
+ASK_TIMEOUT_S = 3.0
+STDERR_BYTES = 64 << 10
+_FALLBACK = "falling back to thread pool"
+_SILENT = "QEMU does not answer: what only QEMU can tell is missing"
+_BY_NAME = "QEMU has not told its thread ids: threads are told apart by their names"
+_STARTING = "it is being started: nothing is in its place yet"
+
+Links = Mapping[str, LinkFacts] | None
+
+_readers = trio.CapacityLimiter(2)
+
+
+async def verify_all(vms: Iterable[VmState]) -> tuple[VmVerified, ...]:
+    """The tables of these VMs, ascending by name; pages as they were counted last."""
+    found: dict[str, VmVerified] = {}
+    fleet = list(vms)
+    links = await _links_for(fleet)
+
+    async def verify(vm: VmState) -> None:
+        found[vm.name] = await _verify(vm, links)
+
+    async with trio.open_nursery() as nursery:
+        for vm in fleet:
+            nursery.start_soon(verify, vm)
+    return tuple(found[name] for name in sorted(found))
+
+
+async def verify_vm(vm: VmState) -> VmVerified:
+    """The table of one VM; its pages are counted anew.
+
+    Touches: /proc of the VM's threads and mappings, cgroup files, netlink; QMP query-named-block-nodes, qom-get.
+    """
+    run = vm.run
+    if run.started and run.process is not None and run.plan is not None and not run.gone:
+        await count_pages(run)
+    return await _verify(vm, await _links_for([vm]))
+
+
+async def _verify(vm: VmState, links: Links) -> VmVerified:
+    run = vm.run
+    plan, process = run.plan, run.process
+    if plan is None or process is None or run.gone:
+        return _absent(vm)
+    if not run.started and not run.placed:
+        return VmVerified(vm.name, vm.phase, time.time(), process.pid, (_STARTING,))
+    seen = await trio.to_thread.run_sync(_read_threads, run, process.pid, trio.current_time(), limiter=_readers)
+    aio = await trio.to_thread.run_sync(_read_aio, process.pid, plan, limiter=_readers)
+    answers = await _ask_disks(run, plan)
+    if not process.is_alive():
+        return _absent(vm)
+    return _table(vm, run, plan, seen, aio, answers, links)
+
+
+def _absent(vm: VmState) -> VmVerified:
+    notes = (vm.stray,) if vm.stray else ()
+    return VmVerified(vm.name, vm.phase, time.time(), notes=notes)
+
+
+def _table(
+    vm: VmState,
+    run: RunSide,
+    plan: VmPlan,
+    seen: SeenProcess,
+    aio: AioFacts,
+    answers: DiskAnswers | None,
+    links: Links,
+) -> VmVerified:
+    truth = run.truth
+    workers = sum(thread.name.startswith("vhost-") for thread in seen.threads)
+    assert run.process is not None
+    return VmVerified(
+        vm=vm.name,
+        phase=vm.phase,
+        checked_at_s=time.time(),
+        pid=run.process.pid,
+        notes=_notes_of(run, answers),
+        threads=thread_truths(plan, run.ids, seen, refused=refused_tids(truth.drift), fought=fought_tids(truth.drift)),
+        memory=memory_rows(plan, truth.count),
+        nics=nic_rows(plan, links, workers),
+        disks=disk_rows(plan, aio, answers),
+        memory_counted_at_s=truth.count.counted_at_s if truth.count is not None else None,
+        repairs=truth.repairs,
+        left_alone=len(fought_tids(truth.drift)),
+    )
+
+
+def _notes_of(run: RunSide, answers: DiskAnswers | None) -> tuple[str, ...]:
+    notes = [_SILENT] if answers is None else []
+    return tuple(notes + ([_BY_NAME] if run.ids is None else []))
+
+
+def _read_threads(run: RunSide, pid: int, now_s: float) -> SeenProcess:
+    if run.truth.scanned_s is None:
+        scan_kernel_threads(run, now_s)
+    return read_process(pid, known_kernel_threads(run))
+
+
+def _read_aio(pid: int, plan: VmPlan) -> AioFacts:
+    if not plan.disks:
+        return AioFacts()
+    lines = tail(plan.paths.stderr_log, STDERR_BYTES).splitlines()
+    return evolve(read_aio(pid), fell_back=next((line.strip() for line in lines if _FALLBACK in line), None))
+
+
+async def _links_for(fleet: Iterable[VmState]) -> Links:
+    """All links of the host; None where they cannot be had, and nothing where no VM has a nic."""
+    if not any(vm.run.plan is not None and vm.run.plan.nics for vm in fleet):
+        return {}
+    try:
+        links = await trio.to_thread.run_sync(read_links)
+    except KernelRefused:
+        return None
+    return {link.name: link for link in links}
+
+
+async def _ask_disks(run: RunSide, plan: VmPlan) -> DiskAnswers | None:
+    """What QEMU says of its disks; None where it does not answer."""
+    if run.link is None or run.link.silent_since_s is not None:
+        return None
+    try:
+        session = run.link.require_telemetry()
+        if not plan.disks:
+            await verbs.query_status(session, timeout_s=ASK_TIMEOUT_S)
+            return DiskAnswers()
+        nodes = await verbs.query_named_block_nodes(session, timeout_s=ASK_TIMEOUT_S)
+        drivers = {node.node_name: node.driver for node in nodes if node.node_name is not None}
+        iothreads = {}
+        for disk in plan.disks:
+            told = await verbs.qom_get(session, f"/machine/peripheral/{disk.disk_id}", "iothread", timeout_s=ASK_TIMEOUT_S)
+            iothreads[disk.disk_id] = str(told).rpartition("/")[2]
+        return DiskAnswers(drivers, iothreads)
+    except (QmpLost, QmpRefused):
+        return None

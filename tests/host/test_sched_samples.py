@@ -1,0 +1,214 @@
+"""The scheduler's counters of real threads: kept descriptors, threads that end, others that burn; quotas from made-up trees."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from qsup.host.net_counters import LinkCounters, read_link_counters
+from qsup.host.other_threads import OtherThreads
+from qsup.host.own_process import read_own_process
+from qsup.host.quotas import Quotas
+from qsup.host.record import write_tree
+from qsup.host.sched_samples import SchedSamples, Target, read_pcpu_times
+from qsup.host.thread_counters import ThreadCounters, moves_of, schedstat_of, stat_of
+from qsup.truth.wait_samples import PcpuTimes, Thread
+
+TEN_MS = 10_000_000
+
+
+@contextmanager
+def burner() -> Iterator[int]:
+    """A process that burns; its pid."""
+    child = subprocess.Popen([sys.executable, "-S", "-c", "print(flush=True)\nwhile True: pass"], stdout=subprocess.PIPE)
+    try:
+        assert child.stdout is not None
+        child.stdout.readline()
+        yield child.pid
+    finally:
+        child.kill()
+        child.communicate()
+
+
+def fds() -> int:
+    return len(os.listdir("/proc/self/fd"))
+
+
+def ran_ns(counters: ThreadCounters, pid: int) -> int:
+    found = counters.read(pid, pid)
+    assert found is not None
+    return found[1].run_ns
+
+
+def test_counters_of_a_thread_that_runs_grow_until_it_is_gone() -> None:
+    before, counters = fds(), ThreadCounters()
+    with burner() as pid:
+        with_burner = fds()
+        first = ran_ns(counters, pid)
+        while ran_ns(counters, pid) < first + TEN_MS:
+            pass
+        assert counters.open_fds == fds() - with_burner == 2
+        start, now = counters.read(pid, pid) or (0, None)
+        assert now is not None
+        assert now.pcpu in os.sched_getaffinity(pid)
+        assert start == (stat_of(Path(f"/proc/{pid}/stat").read_bytes()) or pytest.fail("no stat")).start
+    assert counters.read(pid, pid) is None
+    assert counters.open_fds == 0
+    assert fds() == before
+    assert counters.read(pid, pid) is None, "and it does not come back"
+
+
+def test_descriptors_are_bounded_and_closed() -> None:
+    before, counters = fds(), ThreadCounters(most_fds=2)
+    own = os.getpid()
+    done = threading.Event()
+    thread = threading.Thread(target=done.wait)
+    thread.start()
+    assert thread.native_id is not None
+    try:
+        assert counters.read(own, own) is not None
+        assert counters.read(own, thread.native_id) is not None, "read without a kept descriptor"
+        assert (counters.open_fds, fds()) == (2, before + 2)
+        counters.keep_only([(own, thread.native_id)])
+        assert fds() == before
+        assert counters.read(own, thread.native_id) is not None
+        counters.close()
+        assert fds() == before
+    finally:
+        done.set()
+        thread.join()
+
+
+@pytest.mark.parametrize("text", [b"", b"1 (x", b"1 (x) R 1 2", None])
+def test_a_stat_that_is_cut_tells_nothing(text: bytes | None) -> None:
+    assert stat_of(text) is None
+
+
+def test_a_name_with_brackets_and_spaces() -> None:
+    words = " ".join(str(number) for number in range(4, 53))
+    stat = stat_of(f"7 (CPU 0/KVM) (x)) R {words}\n".encode())
+    assert stat is not None
+    assert (stat.comm, stat.state, stat.ticks, stat.threads, stat.start, stat.pcpu) == ("CPU 0/KVM) (x)", "R", 29, 20, 22, 39)
+
+
+def test_what_is_no_schedstat() -> None:
+    assert schedstat_of(b"1 2 3\n") == (1, 2, 3)
+    assert schedstat_of(b"") is schedstat_of(None) is None
+    assert moves_of(2**22 + 1) == (None, None)
+
+
+def test_another_process_that_runs_is_seen_with_its_name() -> None:
+    others = OtherThreads()
+    with burner() as pid:
+        first = others.look({}, set().__contains__, frozenset(os.sched_getaffinity(0)))
+        (key,) = [key for key in first if key[0] == pid]
+        assert first[key][0].who.endswith(f"[{pid}]")
+        while True:
+            later = others.look({}, set().__contains__, frozenset(os.sched_getaffinity(0)))
+            if later[key][1].run_ns >= first[key][1].run_ns + TEN_MS:
+                break
+        assert later[key][1].migrations is not None
+    gone = others.look({}, set().__contains__, frozenset())
+    assert key not in gone
+
+
+def test_own_threads_and_those_of_vms_are_named_so() -> None:
+    with burner() as pid:
+        seen = OtherThreads().look({pid: "web1"}, set().__contains__, frozenset())
+    by_tid = {key[0]: thread.who for key, (thread, _) in seen.items()}
+    assert by_tid[pid] == "web1 emulator"
+    assert by_tid[os.getpid()] == "qsup's daemon"
+
+
+def test_a_program_that_becomes_another_has_its_new_name() -> None:
+    others = OtherThreads()
+    program = "import os, sys; sys.stdin.readline(); os.execv('/bin/sleep', ['sleep', '60'])"
+    child = subprocess.Popen([sys.executable, "-S", "-c", program], stdin=subprocess.PIPE)
+    try:
+        others.look({}, set().__contains__, frozenset())
+        assert child.stdin is not None
+        child.stdin.write(b"\n")
+        child.stdin.flush()
+        while Path(f"/proc/{child.pid}/comm").read_text() != "sleep\n":
+            pass
+        seen = others.look({}, set().__contains__, frozenset())
+        names = {thread.who for key, (thread, _) in seen.items() if key[0] == child.pid}
+        assert names <= {f"sleep[{child.pid}]", f"{Path(sys.executable).name}[{child.pid}]"}
+    finally:
+        child.kill()
+        child.communicate()
+
+
+def test_samples_look_at_the_rest_of_the_host_only_when_watched_or_when_somebody_waits() -> None:
+    before, samples = fds(), SchedSamples()
+    own = os.getpid()
+    target = Target(own, own, Thread("web1 vCPU 0", "web1", "vcpu", "vcpu 0"), fixed=False)
+    assert samples.take([target], watched=False).others is None
+    watched = samples.take([target], watched=True)
+    assert watched.others
+    ((key, (thread, counters)),) = watched.threads.items()
+    assert (key[0], thread.vm, counters.state) == (own, "web1", "R")
+    assert own not in {key[0] for key in watched.others}
+    assert watched.throttled_ns == {"web1": 0}
+    assert samples.take([], watched=False).threads == {}
+    samples.close()
+    assert fds() == before
+
+
+def test_pcpu_times_of_this_host_and_of_a_made_up_one(tmp_path: Path) -> None:
+    assert read_pcpu_times().keys() >= os.sched_getaffinity(0)
+    text = "cpu  9 9 9 9 9 9 9 9 9 9\ncpu3 1 2 3 40 5 6 7 8 0 0\nintr 1\ncpu4 1 2\n"
+    write_tree({"/proc/stat": text}, str(tmp_path))
+    assert read_pcpu_times(str(tmp_path)) == {3: PcpuTimes(450_000_000, 130_000_000, 80_000_000)}
+    assert read_pcpu_times(str(tmp_path / "nowhere")) == {}
+
+
+def test_quotas_of_either_version(tmp_path: Path) -> None:
+    mounts = "30 24 0:26 / /sys/fs/cgroup rw - cgroup2 cgroup2 rw\n31 24 0:27 / /cg/cpu rw - cgroup cgroup rw,cpu\n"
+    write_tree(
+        {
+            "/proc/self/mountinfo": mounts,
+            "/proc/7/cgroup": "0::/q.slice/a.scope\n",
+            "/sys/fs/cgroup/q.slice/a.scope/cpu.stat": "usage_usec 9\nnr_throttled 1\nthrottled_usec 250\n",
+            "/sys/fs/cgroup/q.slice/cpu.stat": "usage_usec 9\nnr_throttled 1\nthrottled_usec 400\n",
+            "/sys/fs/cgroup/cpu.stat": "usage_usec 9\n",
+            "/proc/8/cgroup": "4:cpu:/b\n0::/\n",
+            "/cg/cpu/b/cpu.stat": "nr_periods 3\nnr_throttled 1\nthrottled_time 77\n",
+        },
+        str(tmp_path),
+    )
+    before, quotas = fds(), Quotas(str(tmp_path))
+    assert [quotas.throttled_ns(pid) for pid in (7, 8, 9)] == [400_000, 77, 0]
+    (tmp_path / "sys/fs/cgroup/q.slice/cpu.stat").write_text("throttled_usec 401\n")
+    assert quotas.throttled_ns(7) == 401_000
+    quotas.keep_only([8])
+    assert quotas.throttled_ns(8) == 77
+    quotas.close()
+    assert fds() == before
+
+
+def test_link_counters(tmp_path: Path) -> None:
+    head = "Inter-|   Receive\n face |bytes\n"
+    row = "  tap-1: 10 1 2 3 0 0 0 0 20 4 5 6 0 0 0 0\n bad: 1 2\n a:b: 7 0 0 0 0 0 0 0 8 0 0 0 0 0 0 0\n"
+    write_tree({"/proc/net/dev": head + row}, str(tmp_path))
+    assert read_link_counters(str(tmp_path)) == {
+        "tap-1": LinkCounters(10, 1, 2, 3, 20, 4, 5, 6),
+        "a:b": LinkCounters(7, 0, 0, 0, 8, 0, 0, 0),
+    }
+    assert "lo" in read_link_counters()
+    assert read_link_counters(str(tmp_path / "nowhere")) == {}
+
+
+def test_this_very_process() -> None:
+    own = read_own_process()
+    assert own.resident_bytes is not None
+    assert own.resident_bytes > 1 << 20
+    assert 0 < own.open_fds <= own.most_fds
+    assert own.cpu_s > 0

@@ -1,0 +1,110 @@
+"""Networks and disks against what the kernel and QEMU tell."""
+
+from __future__ import annotations
+
+import pytest
+from attrs import evolve
+
+from qsup.plan.vmplan import DiskPlan, ImagePlan, VmPlan
+from qsup.truth.devices import SILENT, AioFacts, DiskAnswers, DiskRow, NicRow, disk_rows, nic_rows
+from qsup.truth.link_facts import LinkFacts
+from tests.truth.plans import a_plan
+
+PLAN = a_plan([{0}], {0}, {}, {0})
+TAP = LinkFacts("tap0", 5, 1500, True, "tun", "br0", 1)
+BRIDGE = LinkFacts("br0", 4, 1500, True, "bridge")
+DISK = DiskPlan("disk0", (ImagePlan("/srv/a.qcow2", "qcow2", False),), False, "none", "native", "unmap", "io0", 4, None, 1)
+ANSWERS = DiskAnswers({"disk0.0": "qcow2", "disk0.0.file": "file"}, {"disk0": "io0"})
+NATIVE = AioFacts(native_contexts=1, uring_contexts=0)
+FALLBACK = "Unable to use native AIO, falling back to thread pool: Resource temporarily unavailable"
+
+
+def nic_row(tap: LinkFacts | None, workers: int = 1, plan: VmPlan = PLAN) -> NicRow:
+    (row,) = nic_rows(plan, {link.name: link for link in (tap, BRIDGE) if link is not None}, workers)
+    return row
+
+
+def disk_row(disk: DiskPlan = DISK, aio: AioFacts = NATIVE, answers: DiskAnswers | None = ANSWERS) -> DiskRow:
+    (row,) = disk_rows(evolve(PLAN, disks=(disk,)), aio, answers)
+    return row
+
+
+def test_a_nic_as_planned() -> None:
+    row = nic_row(TAP)
+    assert (row.verdict, row.note, row.mtu, row.mtu_in_force, row.queues_in_force) == ("ok", "", 1500, 1500, 1)
+
+
+@pytest.mark.parametrize(
+    ("tap", "note"),
+    [
+        (None, "there is no tap tap0"),
+        (evolve(TAP, bridge="br1"), "tap0 is a port of br1, not of br0"),
+        (evolve(TAP, bridge=None), "tap0 is a port of no bridge, not of br0"),
+        (evolve(TAP, mtu=1400), "its MTU is 1400, not 1500"),
+        (evolve(TAP, queues=2), "it has 2 open queues, not 1"),
+        (evolve(TAP, up=False, mtu=9000), "its MTU is 9000, not 1500; tap0 is down"),
+    ],
+)
+def test_what_is_wrong_with_a_tap_is_said(tap: LinkFacts | None, note: str) -> None:
+    row = nic_row(tap)
+    assert (row.verdict, row.note) == ("drift", note)
+
+
+def test_an_mtu_that_was_asked_for_counts_not_the_bridges() -> None:
+    asked = evolve(PLAN, nics=(evolve(PLAN.nics[0], mtu=9000),))
+    assert nic_row(evolve(TAP, mtu=9000), plan=asked).verdict == "ok"
+
+
+def test_vhost_needs_a_worker_a_queue() -> None:
+    row = nic_row(TAP, workers=0)
+    assert (row.verdict, row.note, row.vhost_workers) == ("drift", "the VM has 0 vhost workers, not one a queue", 0)
+    without = evolve(PLAN, nics=(evolve(PLAN.nics[0], vhost=False),))
+    assert (nic_row(TAP, 0, without).verdict, nic_row(TAP, 0, without).vhost_workers) == ("ok", None)
+
+
+def test_links_that_cannot_be_read_are_unknown() -> None:
+    (row,) = nic_rows(PLAN, None, 1)
+    assert (row.verdict, row.note, row.bridge_in_force) == ("unknown", "the links could not be read", None)
+
+
+def test_a_disk_as_planned() -> None:
+    row = disk_row()
+    assert (row.verdict, row.note, row.aio_in_force, row.iothread_in_force) == ("ok", "", "native", "io0")
+
+
+@pytest.mark.parametrize(
+    ("aio", "facts", "in_force"),
+    [
+        ("threads", AioFacts(), "threads"),
+        ("native", AioFacts(0, 1), "threads"),
+        ("io_uring", AioFacts(1, 0), "threads"),
+        ("io_uring", AioFacts(0, 2), "io_uring"),
+        ("native", AioFacts(1, 0, FALLBACK), "threads"),
+        ("native", AioFacts(None, None), None),
+    ],
+)
+def test_aio_in_force(aio: str, facts: AioFacts, in_force: str | None) -> None:
+    row = disk_row(evolve(DISK, aio=aio), facts)
+    assert row.aio_in_force == in_force
+    assert row.verdict == ("unknown" if in_force is None else "ok" if in_force == aio else "drift")
+
+
+def test_a_fallback_is_quoted() -> None:
+    assert disk_row(aio=evolve(NATIVE, fell_back=FALLBACK)).note == FALLBACK
+
+
+def test_another_iothread_or_none() -> None:
+    assert disk_row(answers=evolve(ANSWERS, iothreads={"disk0": ""})).note == "the main loop serves it, not io0"
+    assert disk_row(evolve(DISK, iothread_id=None)).note == "io0 serves it, not the main loop"
+
+
+def test_nodes_that_qemu_does_not_have() -> None:
+    assert disk_row(answers=DiskAnswers({}, {"disk0": "io0"})).note == "QEMU has no node disk0.0"
+    raw = disk_row(answers=evolve(ANSWERS, drivers={"disk0.0": "raw"}))
+    assert (raw.verdict, raw.note) == ("drift", "QEMU reads it as raw, not qcow2")
+
+
+def test_a_silent_qemu_leaves_the_kernels_word() -> None:
+    silent = disk_row(answers=None)
+    assert (silent.verdict, silent.note, silent.aio_in_force) == ("unknown", SILENT, "native")
+    assert disk_row(aio=AioFacts(0, 0), answers=None).verdict == "drift", "what the kernel shows is wrong all the same"

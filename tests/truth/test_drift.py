@@ -1,0 +1,163 @@
+"""Who is put back, who is only told, who is left alone: looks at one thread or at many, one after another."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pytest
+from attrs import evolve
+from hypothesis import given
+from hypothesis import strategies as st
+
+from qsup.truth.drift import (
+    LEFT_ALONE_S,
+    MOVES_LIMIT,
+    WINDOW_S,
+    DriftMemory,
+    Judgement,
+    fought_tids,
+    judge,
+    refused_tids,
+    with_refused,
+    with_settled,
+)
+from qsup.truth.threads import ThreadRow
+
+PIN = frozenset({1})
+HOME = ThreadRow("vcpu", "vcpu 0", 101, "CPU 0/KVM", PIN, PIN, "ok")
+AWAY = evolve(HOME, affinity=frozenset({0}), verdict="drift")
+FARTHER = evolve(HOME, affinity=frozenset({0, 1}), verdict="drift")
+
+
+def after(looks: Sequence[tuple[float, ThreadRow]], *, repair: bool = True) -> Judgement:
+    """The judgement of the last of these looks."""
+    judged = Judgement({})
+    for now_s, row in looks:
+        judged = judge(judged.memory, [row], now_s, repair=repair)
+    return judged
+
+
+def test_a_thread_in_its_place_is_no_news() -> None:
+    judged = after([(0, HOME), (1, HOME)])
+    assert (judged.place, judged.moved, judged.reported, judged.given_up) == ((), (), (), ())
+
+
+def test_a_new_thread_is_placed_without_a_word() -> None:
+    judged = after([(0, AWAY)])
+    assert (judged.place, judged.moved) == ((AWAY,), ())
+
+
+def test_a_thread_that_was_at_home_was_moved() -> None:
+    judged = after([(0, HOME), (1, AWAY)])
+    assert judged.place == judged.moved == (AWAY,)
+
+
+def test_a_thread_that_was_placed_and_is_there_is_settled_at_once() -> None:
+    placed = judge({}, [AWAY], 0, repair=True)
+    assert judge(with_settled(placed.memory, [HOME]), [AWAY], 1, repair=True).moved == (AWAY,)
+    assert judge(with_settled(placed.memory, [FARTHER]), [AWAY], 1, repair=True).moved == ()
+
+
+def test_of_a_vm_that_ran_unwatched_every_thread_elsewhere_was_moved() -> None:
+    judged = judge({}, [AWAY], 0, repair=True, first_look=True)
+    assert judged.place == judged.moved == (AWAY,)
+
+
+def test_another_plan_moves_no_thread() -> None:
+    elsewhere = evolve(HOME, pin=frozenset({0}), verdict="drift")
+    judged = after([(0, HOME), (1, elsewhere)])
+    assert (judged.place, judged.moved) == ((elsewhere,), ())
+
+
+def test_without_repair_each_mask_is_reported_once() -> None:
+    looks = [(0, HOME), (1, AWAY)]
+    assert after(looks, repair=False).reported == (AWAY,)
+    assert after([*looks, (2, AWAY)], repair=False).reported == ()
+    assert after([*looks, (2, FARTHER)], repair=False).reported == (FARTHER,)
+    assert after([*looks, (2, HOME), (3, AWAY)], repair=False).reported == (AWAY,)
+    assert after([*looks, (2, AWAY)], repair=False).place == ()
+
+
+def test_without_repair_new_threads_are_placed_all_the_same() -> None:
+    assert after([(0, AWAY)], repair=False).place == (AWAY,)
+
+
+def test_repair_that_is_switched_on_again_takes_effect() -> None:
+    reported = after([(0, HOME), (1, AWAY)], repair=False)
+    assert judge(reported.memory, [AWAY], 2, repair=True).moved == (AWAY,)
+
+
+def fight(moves: int, every_s: float = 2.0) -> list[tuple[float, ThreadRow]]:
+    """A thread that is moved so often, and each time found at home in between."""
+    return [(every_s * step / 2, AWAY if step % 2 else HOME) for step in range(2 * moves)]
+
+
+def test_a_thread_that_is_moved_again_and_again_is_left_alone_and_said_so_once() -> None:
+    assert after(fight(MOVES_LIMIT)).moved == (AWAY,)
+    judged = after(fight(MOVES_LIMIT + 1))
+    assert (judged.place, judged.given_up) == ((), (AWAY,))
+    assert fought_tids(judged.memory) == {101}
+    later = judge(judged.memory, [AWAY], 30, repair=True)
+    assert (later.place, later.given_up) == ((), ())
+
+
+def test_slow_movers_are_never_given_up() -> None:
+    slow = fight(MOVES_LIMIT * 4, every_s=WINDOW_S / MOVES_LIMIT + 1)
+    assert after(slow).moved == (AWAY,)
+
+
+def test_after_its_time_a_thread_is_put_back_again() -> None:
+    judged = after(fight(MOVES_LIMIT + 1))
+    ended_s = max(known.left_until_s for known in judged.memory.values())
+    assert judge(judged.memory, [AWAY], ended_s - 0.1, repair=True).place == ()
+    assert judge(judged.memory, [AWAY], ended_s, repair=True).moved == (AWAY,)
+
+
+def test_placing_that_does_not_hold_is_given_up_as_well() -> None:
+    clamped = [(float(second), AWAY) for second in range(MOVES_LIMIT + 1)]
+    judged = after(clamped)
+    assert (judged.place, judged.moved, judged.given_up) == ((), (), (AWAY,))
+
+
+def test_what_the_kernel_refuses_is_left_for_a_while_then_tried_again() -> None:
+    memory = with_refused(judge({}, [AWAY], 0, repair=True).memory, [AWAY], 0)
+    assert refused_tids(memory) == {101}
+    stuck = evolve(AWAY, verdict="not placeable")
+    kept = judge(memory, [stuck], 1, repair=True)
+    assert refused_tids(kept.memory) == {101}
+    later = judge(kept.memory, [stuck], LEFT_ALONE_S, repair=True)
+    assert refused_tids(later.memory) == frozenset()
+    assert judge(later.memory, [AWAY], LEFT_ALONE_S + 1, repair=True).place == (AWAY,)
+
+
+@pytest.mark.parametrize("row", [evolve(HOME, tid=None, verdict="missing"), evolve(HOME, verdict="not placeable")])
+def test_what_cannot_be_placed_is_not(row: ThreadRow) -> None:
+    judged = after([(0, row), (1, row)])
+    assert (judged.place, judged.moved, judged.given_up) == ((), (), ())
+
+
+tids = st.integers(1, 5)
+masks = st.sampled_from([frozenset({0}), frozenset({1}), frozenset({0, 1})])
+
+
+@given(st.lists(st.lists(st.tuples(tids, masks), unique_by=lambda item: item[0]), max_size=60), st.booleans())
+def test_whatever_is_seen(looks: list[list[tuple[int, frozenset[int]]]], repair: bool) -> None:
+    """Nobody is put back more often than the limit says, nobody is both placed and left, and the dead are forgotten."""
+    memory: DriftMemory = {}
+    moves: dict[int, list[float]] = {}
+    for second, look in enumerate(looks):
+        rows = [ThreadRow("emulator", "emulator", tid, "t", PIN, mask, "ok" if mask == PIN else "drift") for tid, mask in look]
+        judged = judge(memory, rows, float(second), repair=repair)
+        memory = judged.memory
+        assert set(memory) == {row.tid for row in rows}
+        assert set(judged.moved) <= set(judged.place)
+        assert not set(judged.place) & (set(judged.given_up) | set(judged.reported))
+        assert not {row.tid for row in judged.place} & fought_tids(memory)
+        gone = moves.keys() - memory.keys()
+        for tid in gone:
+            del moves[tid]
+        for row in judged.place:
+            assert row.tid is not None
+            moves.setdefault(row.tid, []).append(second)
+    for times in moves.values():
+        assert all(sum(0 <= moment - at < WINDOW_S for at in times) <= MOVES_LIMIT for moment in times)
