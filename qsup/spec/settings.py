@@ -59,7 +59,7 @@ class SettingsSpec:
         metadata=key(
             whole_number(1, 1024, 8),
             section="daemon",
-            doc="How many VMs are launched at the same time; a launch lasts until its QEMU runs, and the others wait their turn.",
+            doc="How many VMs are launched at the same time; a launch lasts until its QEMU runs, others wait.",
             effect="none",
             reason=AT_DAEMON_START,
         ),

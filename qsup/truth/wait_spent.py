@@ -81,7 +81,8 @@ def _stayed(then: Counters, now: Counters) -> tuple[bool, bool]:
     if then.pcpu != now.pcpu:
         return False, True
     if then.migrations is not None and now.migrations is not None:
-        return then.migrations == now.migrations, True  # also where both masks were of one pCPU: in between it may have been another
+        # Also where both masks were of one pCPU: in between it may have been another.
+        return then.migrations == now.migrations, True
     if then.fixed and now.fixed:
         return True, True
     return then.migrations is None and now.migrations is None, False
