@@ -62,9 +62,14 @@ def entry_of(event: EventView) -> bytes:
     }
     if event.vm:
         fields["QSUP_VM"] = event.vm
-    for key, value in event.fields.items():
-        fields["QSUP_" + "".join(char if char.isalnum() and char.isascii() else "_" for char in key.upper())] = value
+    details = {_name_of(key): value for key, value in event.fields.items()}
+    for key, value in details.items():
+        fields.setdefault(key, value)  # a detail never speaks for the event itself
     return b"".join(_field(key, value) for key, value in fields.items())
+
+
+def _name_of(key: str) -> str:
+    return "QSUP_" + "".join(char if char.isalnum() and char.isascii() else "_" for char in key.upper())
 
 
 def _field(key: str, value: str) -> bytes:

@@ -11,6 +11,7 @@ import fcntl
 import os
 import re
 import struct
+import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -205,9 +206,14 @@ async def test_binaries_as_they_answer(name: str, tmp_path: Path, regenerate: bo
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="mounts a small file system")
-def test_a_full_run_directory(tmp_path: Path, regenerate: bool) -> None:
+def test_a_full_run_directory(regenerate: bool) -> None:
     """A real one: the directory of the VM can still be made there, its launch record cannot be written."""
     name = "run-directory-full"
+    with tempfile.TemporaryDirectory() as short:  # pytest's own are too long for a socket's path
+        _fill_run_directory(name, Path(short), regenerate)
+
+
+def _fill_run_directory(name: str, tmp_path: Path, regenerate: bool) -> None:
     spec = spec_of(name)
     with small_tmpfs(tmp_path / "run", 64 * KIB) as run_dir:
         (run_dir / "vms").mkdir()
