@@ -1,6 +1,8 @@
-"""What all tests share: the flag that rewrites generated files instead of comparing with them."""
+"""What all tests share: the flag that rewrites generated files instead of comparing with them, and an even start."""
 
 from __future__ import annotations
+
+import signal
 
 import pytest
 from hypothesis import settings
@@ -8,6 +10,9 @@ from hypothesis import settings
 # The machine that runs the tests may be busy: how long an example takes says nothing.
 settings.register_profile("qsup", deadline=None)
 settings.load_profile("qsup")
+
+# A shell that starts the tests in its background has SIGINT ignored, and every process that a test starts would inherit that.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

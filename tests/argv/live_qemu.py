@@ -149,7 +149,7 @@ def _open(need: FdNeed) -> int:
             Path(need.path).parent.mkdir(parents=True, exist_ok=True)
             return os.open(need.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
         case "image":
-            return os.open(need.path, os.O_RDONLY if need.readonly else os.O_RDWR)
+            return os.open(need.path, (os.O_RDONLY if need.readonly else os.O_RDWR) | (os.O_DIRECT if need.direct else 0))
         case "blob":
             return os.open(need.path, os.O_RDONLY)
         case "vhost":
