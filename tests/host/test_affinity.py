@@ -37,6 +37,12 @@ class Parked:
         self.thread.join()
 
 
+def wait_gone(tid: int) -> None:
+    """Join tells that Python has left the thread; the kernel takes it off the list a moment later."""
+    while os.path.exists(f"/proc/self/task/{tid}"):
+        os.sched_yield()
+
+
 def test_one_thread_is_pinned_and_the_others_are_not() -> None:
     before = read_affinity(0)
     pcpu = max(before)
@@ -47,6 +53,7 @@ def test_one_thread_is_pinned_and_the_others_are_not() -> None:
         assert seen[parked.tid].affinity == {pcpu}
         assert seen[os.getpid()].affinity == before
         assert isinstance(seen[parked.tid], SeenThread)
+    wait_gone(parked.tid)
     assert parked.tid not in {thread.tid for thread in threads_of(os.getpid())}
 
 
