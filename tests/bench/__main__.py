@@ -8,7 +8,7 @@ from __future__ import annotations
 import importlib
 import sys
 
-ROWS = ("start",)
+ROWS = ("start", "adoption")
 
 
 def main(names: list[str]) -> int:
