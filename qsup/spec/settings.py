@@ -10,7 +10,7 @@ from qsup.bytesize import MIB, TIB
 from qsup.errors import InvalidInput
 from qsup.spec.document import load_document, problems_of
 from qsup.spec.faults import Fault, Place
-from qsup.spec.readers import byte_size, one_of, one_or_each, true_or_false, whole_number, word_or
+from qsup.spec.readers import byte_size, one_of, one_or_each, seconds, true_or_false, whole_number, word_or
 from qsup.spec.schema import key
 from qsup.spec.tables import Rule, finish_section, read_flat_sections
 from qsup.spec.words import HIGHEST_HOST_NODE, cpulist, matching, program, tcp_address
@@ -60,6 +60,17 @@ class SettingsSpec:
             whole_number(1, 1024, 8),
             section="daemon",
             doc="How many VMs are launched at the same time; a launch lasts until its QEMU runs, others wait.",
+            effect="none",
+            reason=AT_DAEMON_START,
+        ),
+    )
+    unresponsive_after_s: float = field(
+        default=5.0,
+        metadata=key(
+            seconds(1, 600, 5),
+            section="daemon",
+            doc="Seconds that QEMU may leave a question of qsup unanswered before its VM counts as unresponsive; "
+            "it is asked as often.",
             effect="none",
             reason=AT_DAEMON_START,
         ),

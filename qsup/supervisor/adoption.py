@@ -84,7 +84,7 @@ def _take(services: Services, found: Found, record: LaunchRecord, nursery: trio.
         return vm
     run.adopted = True
     services.reservations.note_process(vm.name, found.process.pid)
-    follow(services.events, vm, nursery, greeted=record.stage != "spawned")
+    follow(services, vm, nursery, greeted=record.stage != "spawned")
     services.events.publish("vm.adopted", f"process {found.process.pid} is taken over", vm.name)
     return vm
 

@@ -73,7 +73,7 @@ class Hands:
     async def _handshake(self, vm: VmState) -> None:
         """The link greets by itself, however long it takes: only wait for what it or the process has to tell."""
         if vm.run.link is None:
-            follow(self._services.events, vm, self._nursery, greeted=False)
+            follow(self._services, vm, self._nursery, greeted=False)
         await vm.wait_bell()
 
     async def _place_threads(self, vm: VmState) -> None:

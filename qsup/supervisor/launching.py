@@ -77,7 +77,7 @@ async def launch(services: Services, vm: VmState, nursery: trio.Nursery) -> None
     vm.run.launched_spec = vm.config.spec
     services.reservations.note_process(vm.name, process.pid)
     clock.mark("spawn")
-    follow(services.events, vm, nursery, greeted=False)
+    follow(services, vm, nursery, greeted=False)
 
 
 class _Nics:
@@ -170,7 +170,7 @@ async def note_stage(vm: VmState, stage: Stage) -> None:
         await trio.to_thread.run_sync(write_record, record.plan.paths.launch_record, record)
 
 
-def follow(events: EventLog, vm: VmState, nursery: trio.Nursery, *, greeted: bool) -> None:
+def follow(services: Services, vm: VmState, nursery: trio.Nursery, *, greeted: bool) -> None:
     """Begin to watch a QEMU: its monitor's link, and its end by its pidfd."""
     assert vm.run.plan is not None
     paths = vm.run.plan.paths
@@ -183,9 +183,16 @@ def follow(events: EventLog, vm: VmState, nursery: trio.Nursery, *, greeted: boo
             run.qemu_reason = event.reason
 
     run = vm.run
-    run.link = QmpLink(paths.qmp_socket, paths.telemetry_socket, changed=vm.ring, on_event=take, greeted=greeted)
+    run.link = QmpLink(
+        paths.qmp_socket,
+        paths.telemetry_socket,
+        changed=vm.ring,
+        on_event=take,
+        patience_s=services.settings.unresponsive_after_s,
+        greeted=greeted,
+    )
     run.link_scope = trio.CancelScope()
-    nursery.start_soon(_follow, events, vm, name=f"follow {vm.name}")
+    nursery.start_soon(_follow, services.events, vm, name=f"follow {vm.name}")
 
 
 async def _follow(events: EventLog, vm: VmState) -> None:

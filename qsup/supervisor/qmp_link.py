@@ -17,11 +17,8 @@ from qsup.qmp.lifecycle_events import BlockIoError, GuestPanicked, LifecycleEven
 from qsup.qmp.session import QmpSession, open_session
 
 CONNECT_TIMEOUT_S = 5.0
-PROBE_INTERVAL_S = 5.0
-PROBE_TIMEOUT_S = 5.0
 RECONNECT_DELAY_S = 0.5
 SETTLE_TIMEOUT_S = 5.0
-ADOPTED_GREETING_TIMEOUT_S = 10.0
 
 _QUIET = (KernelRefused, QmpLost, QmpRefused)
 Serve = Callable[[QmpSession], Awaitable[None]]
@@ -31,8 +28,8 @@ class QmpLink:
     """What is known of a QEMU through its monitor.
 
     `greeted`: it has greeted once in its life. `silent_since_s`: since when (trio's clock) it has not answered, None while
-    it does. `status`: its RunState as last told. `panic`: what the guest left when it panicked. `io_error`: the
-    disk error that stopped it.
+    it does; it is asked every `patience_s` and has as long to answer. `status`: its RunState as last told. `panic`: what the
+    guest left when it panicked. `io_error`: the disk error that stopped it.
     """
 
     def __init__(
@@ -42,12 +39,14 @@ class QmpLink:
         *,
         changed: Callable[[], None],
         on_event: Callable[[LifecycleEvent], None],
+        patience_s: float,
         greeted: bool = False,
     ) -> None:
         self._qmp_socket = qmp_socket
         self._telemetry_socket = telemetry_socket
         self._changed = changed
         self._on_event = on_event
+        self._patience_s = patience_s
         self.greeted = greeted
         self.control: QmpSession | None = None
         self.telemetry: QmpSession | None = None
@@ -92,7 +91,7 @@ class QmpLink:
 
     def _greeting_timeout_s(self) -> float | None:
         """Before its first greeting QEMU may be moving pages for any time; after it, silence means trouble."""
-        return ADOPTED_GREETING_TIMEOUT_S if self.greeted else None
+        return 2 * self._patience_s if self.greeted else None
 
     def _note_silent(self, since_s: float) -> None:
         if self.greeted and self.silent_since_s is None:
@@ -133,7 +132,7 @@ class QmpLink:
         try:
             while not session.closed:
                 await self._probe(session)
-                with trio.move_on_after(PROBE_INTERVAL_S):
+                with trio.move_on_after(self._patience_s):
                     await session.wait_closed()
         finally:
             self.telemetry = None
@@ -142,7 +141,7 @@ class QmpLink:
     async def _probe(self, session: QmpSession) -> None:
         asked_at_s = trio.current_time()
         try:
-            status = await verbs.query_status(session, timeout_s=PROBE_TIMEOUT_S)
+            status = await verbs.query_status(session, timeout_s=self._patience_s)
         except QmpLost:
             self._note_silent(asked_at_s)
             return

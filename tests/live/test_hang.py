@@ -20,10 +20,21 @@ from tests.live.views import codes_of, order, view_of, wait_view
 pytestmark = [pytest.mark.live, pytest.mark.root]
 
 
+NOTICED_SOON = "[daemon]\nunresponsive_after_s = 2\n"
+
+
+@pytest.fixture
+def daemon(open_dir: Path) -> Iterator[Daemon]:
+    """A daemon that does not wait long for an answer."""
+    with running_daemon(open_dir, NOTICED_SOON) as running:
+        yield running
+    assert leftovers(running) == []
+
+
 @pytest.fixture
 def crashed(tmp_path: Path) -> Iterator[Daemon]:
-    """A second daemon."""
-    with running_daemon(tmp_path) as running:
+    """A second one."""
+    with running_daemon(tmp_path, NOTICED_SOON) as running:
         yield running
     assert leftovers(running) == []
 

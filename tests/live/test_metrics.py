@@ -51,7 +51,7 @@ def test_a_hung_vm_keeps_its_numbers_on_both_sockets(open_dir: Path) -> None:
     image = open_dir / "disk.raw"
     subprocess.run(["qemu-img", "create", "-q", "-f", "raw", str(image), "1M"], check=True)
     image.chmod(0o666)
-    with running_daemon(open_dir, f'[daemon]\nmetrics_address = "127.0.0.1:{port}"\n') as daemon:
+    with running_daemon(open_dir, f'[daemon]\nunresponsive_after_s = 2\nmetrics_address = "127.0.0.1:{port}"\n') as daemon:
         daemon.drop("web1", daemon.halting(f'[[disk]]\npath = "{image}"'))
         pid = daemon.wait_phase("web1", "running")["pid"]
         first = until(lambda: with_disks(over_unix(daemon)), "the disks have been asked")

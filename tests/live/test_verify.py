@@ -183,7 +183,7 @@ def test_a_qemu_that_does_not_answer_still_has_its_rows_and_its_pins(tmp_path: P
     image = tmp_path / "a.raw"
     image.touch(0o666)
     os.truncate(image, 1 << 20)
-    with running_daemon(tmp_path) as daemon:
+    with running_daemon(tmp_path, "[daemon]\nunresponsive_after_s = 2\n") as daemon:
         daemon.drop("mute", daemon.halting(f'[[disk]]\npath = "{image}"\nformat = "raw"\n', cpu=PINNED))
         pid = wait_settled(daemon, "mute")["pid"]
         os.kill(pid, signal.SIGSTOP)

@@ -15,6 +15,7 @@ ALL_KEYS = """
 qemu = "/opt/qemu/bin/qemu-system-x86_64"
 on_removed = "shutdown"
 max_parallel_starts = 2
+unresponsive_after_s = 2.5
 scopes = false
 api_group = "kvm-operators"
 metrics_address = "[::1]:9101"
@@ -53,6 +54,7 @@ def test_every_key_is_read() -> None:
         qemu="/opt/qemu/bin/qemu-system-x86_64",
         on_removed="shutdown",
         max_parallel_starts=2,
+        unresponsive_after_s=2.5,
         scopes=False,
         api_group="kvm-operators",
         metrics_address="[::1]:9101",

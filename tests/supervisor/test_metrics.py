@@ -73,7 +73,7 @@ async def open_scene() -> AsyncIterator[Scene]:
     assert identity is not None
     vm.run.process = QemuProcess.open(identity)
     vm.run.plan = vm_plan()
-    vm.run.link = QmpLink("q", "t", changed=lambda: None, on_event=lambda event: None)
+    vm.run.link = QmpLink("q", "t", changed=lambda: None, on_event=lambda event: None, patience_s=5)
     pin = frozenset({1})
     vm.run.rows = (
         ThreadRow("vcpu", "vcpu 0", 11, "CPU 0/KVM", pin, pin, "ok"),
