@@ -59,7 +59,7 @@ def lock_run_dir(run_dir: str) -> Iterator[None]:
         _own_mode(run_dir, 0o755)
         lock_fd = take_lock(path, 0o644)
     if lock_fd is None:
-        message = f"another daemon, {_holder_of(path)}, uses the run directory {run_dir}"
+        message = f"another daemon, {_holder_text(path)}, uses the run directory {run_dir}"
         hint = "stop that one, or give this one a --run-dir of its own"
         raise KernelRefused("process.run-dir-in-use", path, errno.EBUSY, message, hint)
     try:
@@ -82,12 +82,41 @@ def _own_mode(path: str, mode: int) -> None:
         os.chmod(path, mode)
 
 
-def _holder_of(path: str) -> str:
+def holder_of(run_dir: str) -> int | None:
+    """The pid of the daemon that holds the run directory; None where nobody does, or where it has not said so yet.
+
+    Touches: RUN_DIR/daemon.lock, /proc/PID/fd.
+    """
+    path = os.path.join(run_dir, DAEMON_LOCK)
+    try:
+        pid = _pid_in(path) if is_locked(path) else None
+        # between taking the lock and writing its pid, a daemon holds a file that names the one before
+        return pid if pid is not None and _has_open(pid, path) else None
+    except OSError:
+        return None
+
+
+def _has_open(pid: int, path: str) -> bool:
+    """The process has this file open."""
+    wanted = os.stat(path)
+    for number in os.listdir(f"/proc/{pid}/fd"):
+        with suppress(OSError):
+            if os.path.samestat(os.stat(f"/proc/{pid}/fd/{number}"), wanted):
+                return True
+    return False
+
+
+def _pid_in(path: str) -> int | None:
     try:
         with open(path, encoding="utf-8") as file:
-            return f"pid {json.load(file)['pid']}"
+            return int(json.load(file)["pid"])
     except (OSError, ValueError, KeyError, TypeError):
-        return "whose pid is not known"
+        return None
+
+
+def _holder_text(path: str) -> str:
+    pid = _pid_in(path)
+    return "whose pid is not known" if pid is None else f"pid {pid}"
 
 
 def _sweep(vms: str) -> None:

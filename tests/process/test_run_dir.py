@@ -15,7 +15,7 @@ from qsup.errors import KernelRefused
 from qsup.plan.vmplan import PathsPlan
 from qsup.process.locks import is_locked, take_lock
 from qsup.process.log_dir import open_log_dir
-from qsup.process.run_dir import create_vm_dir, lock_run_dir, remove_vm_dir, run_lock_of, vm_names
+from qsup.process.run_dir import create_vm_dir, holder_of, lock_run_dir, remove_vm_dir, run_lock_of, vm_names
 from tests.process.conftest import paths_in, small_tmpfs
 
 ROOT = pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
@@ -47,9 +47,19 @@ def test_the_daemons_lock_ends_with_a_killed_daemon(run_dir: str) -> None:
         assert daemon.stdout.readline() == "held\n"
         with pytest.raises(KernelRefused, match=f"pid {daemon.pid}"), lock_run_dir(run_dir):
             pass
+        assert holder_of(run_dir) == daemon.pid
         daemon.kill()
+    assert holder_of(run_dir) is None
     with lock_run_dir(run_dir):
         pass
+
+
+def test_the_holder_is_not_told_from_what_an_earlier_daemon_wrote(run_dir: str) -> None:
+    assert holder_of(f"{run_dir}/never-used") is None
+    with lock_run_dir(run_dir):
+        assert holder_of(run_dir) == os.getpid()
+        Path(run_dir, "daemon.lock").write_text('{"pid": 1}')  # the holder is another process than the one named
+        assert holder_of(run_dir) is None
 
 
 def test_the_directories_have_their_modes_whatever_the_umask(run_dir: str) -> None:
