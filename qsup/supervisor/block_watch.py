@@ -71,11 +71,11 @@ class BlockWatch:
             rows = await verbs.query_blockstats(session, timeout_s=DEADLINE_S)
         except (QmpLost, QmpRefused):
             return
-        disks = {disk_id: row for row in rows if (disk_id := _disk_id_of(row))}
+        disks = {disk_id: row for row in rows if (disk_id := disk_id_of(row))}
         self._samples[name] = BlockSample(pid, trio.current_time(), disks)
 
 
-def _disk_id_of(row: BlockCounters) -> str | None:
+def disk_id_of(row: BlockCounters) -> str | None:
     """The device's id in its QOM path ("/machine/peripheral/disk0/virtio-backend")."""
     path = row.qdev or ""
     return path.removeprefix(_PERIPHERAL).partition("/")[0] if path.startswith(_PERIPHERAL) else None

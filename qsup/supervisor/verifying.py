@@ -19,6 +19,7 @@ from qsup.host.process_threads import read_process
 from qsup.plan.vmplan import VmPlan
 from qsup.process.log_dir import tail
 from qsup.qmp import verbs
+from qsup.supervisor.block_watch import disk_id_of
 from qsup.supervisor.looking import known_kernel_threads, scan_kernel_threads
 from qsup.supervisor.page_watch import count_pages
 from qsup.supervisor.vm_state import RunSide, VmState
@@ -58,7 +59,8 @@ async def verify_all(vms: Iterable[VmState]) -> tuple[VmVerified, ...]:
 async def verify_vm(vm: VmState) -> VmVerified:
     """The table of one VM; its pages are counted anew.
 
-    Touches: /proc of the VM's threads and mappings, cgroup files, netlink; QMP query-named-block-nodes, qom-get.
+    Touches: /proc of the VM's threads and mappings, cgroup files, netlink; QMP query-named-block-nodes, query-blockstats,
+        qom-get.
     """
     run = vm.run
     if run.started and run.process is not None and run.plan is not None and not run.gone:
@@ -158,6 +160,8 @@ async def _ask_disks(run: RunSide, plan: VmPlan) -> DiskAnswers | None:
         for disk in plan.disks:
             told = await verbs.qom_get(session, f"/machine/peripheral/{disk.disk_id}", "iothread", timeout_s=ASK_TIMEOUT_S)
             iothreads[disk.disk_id] = str(told).rpartition("/")[2]
-        return DiskAnswers(drivers, iothreads)
+        counters = await verbs.query_blockstats(session, timeout_s=ASK_TIMEOUT_S)
+        requests = {disk_id: row.read_operations + row.write_operations for row in counters if (disk_id := disk_id_of(row))}
+        return DiskAnswers(drivers, iothreads, requests)
     except (QmpLost, QmpRefused):
         return None

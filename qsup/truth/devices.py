@@ -2,7 +2,9 @@
 
 Strategy: what only QEMU knows (which iothread serves a disk, which nodes it has) comes from its monitor and is None while that
 is silent. How a disk's requests travel is nothing that QEMU tells: it is read from what each way leaves behind in the process.
-Source: QEMU 7.2 block/file-posix.c (raw_aio_attach_aio_context: the fallback), block/linux-aio.c, block/io_uring.c.
+QEMU 7.2 sets these up when it opens an image, newer ones with the first request: a disk that nobody has used yet shows nothing.
+Source: block/file-posix.c of QEMU 7.2 (raw_aio_attach_aio_context) and of 10.0 (raw_check_linux_aio, raw_check_linux_io_uring:
+both say in the log that they fall back), block/linux-aio.c, block/io_uring.c.
 """
 
 from __future__ import annotations
@@ -17,6 +19,7 @@ from qsup.truth.link_facts import LinkFacts
 
 DeviceVerdict = Literal["ok", "drift", "unknown"]
 SILENT = "QEMU does not answer"
+UNUSED = "no request has come yet: with the first one it shows how they travel"
 
 
 @frozen
@@ -34,10 +37,11 @@ class AioFacts:
 
 @frozen
 class DiskAnswers:
-    """QEMU's word: the block nodes by name with their drivers, and the iothread of each disk (empty: the main loop)."""
+    """QEMU's word: the block nodes with their drivers; each disk's iothread (empty: the main loop) and reads and writes."""
 
     drivers: Mapping[str, str] = field(factory=dict)
     iothreads: Mapping[str, str] = field(factory=dict)
+    requests: Mapping[str, int] = field(factory=dict)
 
 
 @frozen
@@ -122,7 +126,9 @@ def disk_rows(plan: VmPlan, aio: AioFacts, answers: DiskAnswers | None) -> tuple
 
 
 def _disk_row(disk: DiskPlan, aio: AioFacts, answers: DiskAnswers | None) -> DiskRow:
-    in_force = aio_in_force(disk.aio, aio)
+    requests = answers.requests.get(disk.disk_id) if answers is not None else None
+    in_force = aio_in_force(disk.aio, aio, requests)
+    unused = in_force is None and requests == 0
     iothread = answers.iothreads.get(disk.disk_id) if answers is not None else None
     planned = disk.iothread_id or ""
     notes = []
@@ -132,7 +138,7 @@ def _disk_row(disk: DiskPlan, aio: AioFacts, answers: DiskAnswers | None) -> Dis
         notes.append(f"{iothread or 'the main loop'} serves it, not {planned or 'the main loop'}")
     if answers is not None:
         notes += _node_notes(disk, answers)
-    known = in_force is not None and iothread is not None
+    known = (in_force is not None or unused) and iothread is not None
     verdict: DeviceVerdict = "drift" if notes else "ok" if known else "unknown"
     return DiskRow(
         disk=disk.disk_id,
@@ -143,21 +149,28 @@ def _disk_row(disk: DiskPlan, aio: AioFacts, answers: DiskAnswers | None) -> Dis
         iothread=planned,
         iothread_in_force=iothread,
         verdict=verdict,
-        note="; ".join(notes) or ("" if known else SILENT if answers is None else "the kernel or QEMU does not tell"),
+        note="; ".join(notes) or _note_of_nothing_wrong(known, unused, answers),
     )
 
 
-def aio_in_force(planned: str, aio: AioFacts) -> str | None:
-    """How a disk's requests travel; None where it cannot be told.
+def _note_of_nothing_wrong(known: bool, unused: bool, answers: DiskAnswers | None) -> str:
+    if known:
+        return UNUSED if unused else ""
+    return SILENT if answers is None else "the kernel or QEMU does not tell"
 
-    A process that has neither a libaio context nor an io_uring serves its disks by its thread pool, whatever was asked.
+
+def aio_in_force(planned: str, aio: AioFacts, requests: int | None) -> str | None:
+    """How a disk's requests travel; None where it cannot be told, as before the first request.
+
+    A process that has served requests and has neither a libaio context nor an io_uring did so by its thread pool, whatever
+    was asked.
     """
-    if planned == "threads":
+    if planned == "threads" or aio.fell_back is not None:
         return "threads"
     contexts = aio.native_contexts if planned == "native" else aio.uring_contexts
-    if contexts is None:
-        return None
-    return planned if contexts and aio.fell_back is None else "threads"
+    if contexts:
+        return planned
+    return None if contexts is None or not requests else "threads"
 
 
 def _node_notes(disk: DiskPlan, answers: DiskAnswers) -> list[str]:

@@ -6,7 +6,7 @@ import pytest
 from attrs import evolve
 
 from qsup.plan.vmplan import DiskPlan, ImagePlan, VmPlan
-from qsup.truth.devices import SILENT, AioFacts, DiskAnswers, DiskRow, NicRow, disk_rows, nic_rows
+from qsup.truth.devices import SILENT, UNUSED, AioFacts, DiskAnswers, DiskRow, NicRow, disk_rows, nic_rows
 from qsup.truth.link_facts import LinkFacts
 from tests.truth.plans import a_plan
 
@@ -14,7 +14,7 @@ PLAN = a_plan([{0}], {0}, {}, {0})
 TAP = LinkFacts("tap0", 5, 1500, True, "tun", "br0", 1)
 BRIDGE = LinkFacts("br0", 4, 1500, True, "bridge")
 DISK = DiskPlan("disk0", (ImagePlan("/srv/a.qcow2", "qcow2", False),), False, "none", "native", "unmap", "io0", 4, None, 1)
-ANSWERS = DiskAnswers({"disk0.0": "qcow2", "disk0.0.file": "file"}, {"disk0": "io0"})
+ANSWERS = DiskAnswers({"disk0.0": "qcow2", "disk0.0.file": "file"}, {"disk0": "io0"}, {"disk0": 7})
 NATIVE = AioFacts(native_contexts=1, uring_contexts=0)
 FALLBACK = "Unable to use native AIO, falling back to thread pool: Resource temporarily unavailable"
 
@@ -99,7 +99,7 @@ def test_another_iothread_or_none() -> None:
 
 
 def test_nodes_that_qemu_does_not_have() -> None:
-    assert disk_row(answers=DiskAnswers({}, {"disk0": "io0"})).note == "QEMU has no node disk0.0"
+    assert disk_row(answers=DiskAnswers({}, {"disk0": "io0"}, {"disk0": 7})).note == "QEMU has no node disk0.0"
     raw = disk_row(answers=evolve(ANSWERS, drivers={"disk0.0": "raw"}))
     assert (raw.verdict, raw.note) == ("drift", "QEMU reads it as raw, not qcow2")
 
@@ -107,4 +107,18 @@ def test_nodes_that_qemu_does_not_have() -> None:
 def test_a_silent_qemu_leaves_the_kernels_word() -> None:
     silent = disk_row(answers=None)
     assert (silent.verdict, silent.note, silent.aio_in_force) == ("unknown", SILENT, "native")
-    assert disk_row(aio=AioFacts(0, 0), answers=None).verdict == "drift", "what the kernel shows is wrong all the same"
+    fell_back = disk_row(aio=AioFacts(0, 0, FALLBACK), answers=None)
+    assert fell_back.verdict == "drift", "what the log says is wrong all the same"
+
+
+@pytest.mark.parametrize("aio", ["native", "io_uring"])
+def test_a_disk_that_nobody_has_used_shows_nothing_and_is_no_drift(aio: str) -> None:
+    disk = evolve(DISK, aio=aio)
+    unused = evolve(ANSWERS, requests={"disk0": 0})
+    row = disk_row(disk, AioFacts(0, 0), unused)
+    assert (row.verdict, row.note, row.aio_in_force) == ("ok", UNUSED, None)
+    fell_back = disk_row(disk, AioFacts(0, 0, FALLBACK), unused)
+    assert (fell_back.verdict, fell_back.note) == ("drift", FALLBACK)
+    assert disk_row(disk, AioFacts(0, 0), evolve(unused, iothreads={"disk0": ""})).verdict == "drift"
+    silent = disk_row(disk, AioFacts(0, 0), None)
+    assert (silent.verdict, silent.note) == ("unknown", SILENT), "it may be that no request has come"
