@@ -42,6 +42,7 @@ _SUMMARY_FIELDS = (
     "adopted",
     "qemu_status",
     "silent_s",
+    "starting",
     "vcpus",
     "memory_bytes",
     "placement",
@@ -62,6 +63,7 @@ def vm_summary_json(view: VmView) -> Json:
     """One VM as in the list: the fields that a line needs, and how many problems, changes and reasons there are."""
     summary: Json = {name: getattr(view, name) for name in _SUMMARY_FIELDS}
     summary["host_nodes"] = list(view.host_nodes)
+    summary["starting"] = _converter.unstructure(view.starting)
     summary["problem_count"] = len(view.problems)
     summary["warning_count"] = len(view.warnings)
     summary["pending_count"] = len(view.pending)

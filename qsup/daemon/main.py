@@ -22,6 +22,7 @@ from qsup.daemon.journal import open_sink
 from qsup.daemon.notify import feed_watchdog, notify
 from qsup.daemon.tasks import print_tasks_at_signal
 from qsup.errors import InvalidInput, QemuFailed, QsupError
+from qsup.host.own_process import read_own_process
 from qsup.process.run_dir import lock_run_dir
 from qsup.process.scope import Scopes, open_scopes
 from qsup.spec.render import render_problem
@@ -115,9 +116,13 @@ async def _scopes_of(settings: SettingsSpec, stack: AsyncExitStack) -> Scopes | 
 
 
 async def _warm_up(services: Services) -> None:
-    """Ask QEMU what it can do before the first VM wants to know; trouble is told to whoever starts one."""
+    """Ask QEMU what it can do before the first VM wants to know; trouble is told to whoever starts one.
+
+    Then what is slow to import is imported, in a thread, before somebody waits for it.
+    """
     with contextlib.suppress(QemuFailed):
         await services.caps.caps_of(services.settings.qemu)
+    await trio.to_thread.run_sync(read_own_process)
 
 
 async def _stop_at_signal(scope: trio.CancelScope) -> None:

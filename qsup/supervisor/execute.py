@@ -18,6 +18,7 @@ from qsup.supervisor.preparing import prepare
 from qsup.supervisor.releasing import release
 from qsup.supervisor.repinning import repin
 from qsup.supervisor.services import Services
+from qsup.supervisor.starting import wait_greeting
 from qsup.supervisor.vm_state import VmState
 
 Execute = Callable[[actions.Action, VmState], Awaitable[None]]
@@ -74,7 +75,7 @@ class Hands:
         """The link greets by itself, however long it takes: only wait for what it or the process has to tell."""
         if vm.run.link is None:
             follow(self._services, vm, self._nursery, greeted=False)
-        await vm.wait_bell()
+        await wait_greeting(self._services.events, vm)
 
     async def _place_threads(self, vm: VmState) -> None:
         if vm.past.clock is not None and not vm.run.started:
@@ -83,6 +84,7 @@ class Hands:
         if vm.past.clock is not None and not vm.run.started:
             vm.past.clock.mark("pin")
             if vm.power.wanted != "on":
+                vm.past.finish_start("paused")
                 await note_stage(vm, "greeted")
 
     async def _resume(self, vm: VmState) -> None:
@@ -99,13 +101,11 @@ class Hands:
         vm.run.started = True
         vm.run.require_link().settle()
         vm.past.trouble = None
-        if vm.past.clock is None:
-            return
-        vm.past.clock.mark("resume")
-        start = vm.past.clock.finished("running")
-        vm.past.starts.append(start)
-        vm.past.clock = None
-        self._services.events.publish("vm.started", f"running after {start.total_ms:.0f} ms", vm.name)
+        if vm.past.clock is not None:
+            vm.past.clock.mark("resume")
+        start = vm.past.finish_start("running")
+        took = f" after {start.total_ms:.0f} ms" if start is not None else ""
+        self._services.events.publish("vm.started", f"running{took}", vm.name)
 
     async def _pause(self, vm: VmState) -> None:
         link = vm.run.require_link()

@@ -49,7 +49,7 @@ async def launch(services: Services, vm: VmState, nursery: trio.Nursery) -> None
     plan = vm.run.plan
     assert plan is not None
     clock = vm.past.clock = vm.past.clock or StartClock()
-    clock.skip()
+    clock.mark("turn")
     caps = await services.caps.caps_of(services.settings.qemu)
     argv = argv_of(plan, caps)
     with _open_nics() as nics:

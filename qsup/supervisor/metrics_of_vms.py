@@ -114,9 +114,10 @@ def _threads(book: _Book, vm: VmState, waits: WaitWatch) -> None:
 
 
 def _last_start(book: _Book, vm: VmState) -> None:
-    if not vm.past.starts:
+    done = [start for start in vm.past.starts if start.outcome in ("running", "paused")]
+    if not done:
         return
-    start = max(vm.past.starts, key=lambda start: start.started_at_s)
+    start = max(done, key=lambda start: start.started_at_s)
     book.add("start_seconds", start.total_ms / 1000)
     for stage in start.stages:
         book.add("start_stage_seconds", stage.duration_ms / 1000, stage=stage.stage)

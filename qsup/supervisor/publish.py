@@ -6,13 +6,15 @@ from collections.abc import Mapping
 from typing import Any
 
 import trio
+from attrs import evolve
 
 from qsup.cpuset import format_cpulist
+from qsup.host.process_stats import read_process_stats
 from qsup.plan.vmplan import VmPlan
 from qsup.spec.changes import Change, changes_of
 from qsup.spec.vmspec import VmSpec
-from qsup.supervisor.view import ThreadView, VmView
-from qsup.supervisor.vm_state import VmState
+from qsup.supervisor.view import StartingView, ThreadView, VmView
+from qsup.supervisor.vm_state import RunSide, VmState
 from qsup.truth.drift import fought_tids
 
 
@@ -37,6 +39,7 @@ def view_of(vm: VmState) -> VmView:
         adopted=run.adopted,
         qemu_status=link.status if link is not None and alive else None,
         silent_s=now_s - link.silent_since_s if link is not None and link.silent_since_s is not None and alive else None,
+        starting=_starting_of(run, now_s) if alive else None,
         threads=_threads_of(vm) if alive else (),
         repairs=run.truth.repairs,
         drifting=sum(row.verdict == "drift" for row in run.rows) if alive else 0,
@@ -57,6 +60,27 @@ def view_of(vm: VmState) -> VmView:
         starts=tuple(past.starts),
         **_planned(plan, config.spec),
     )
+
+
+def full_view_of(vm: VmState) -> VmView:
+    """The same with what its QEMU has taken of the host.
+
+    Touches: /proc/PID.
+    """
+    view = view_of(vm)
+    process = vm.run.process
+    if view.pid is None or process is None:
+        return view
+    stats = read_process_stats(process.pid)
+    return evolve(view, process=stats) if process.is_alive() else view
+
+
+def _starting_of(run: RunSide, now_s: float) -> StartingView | None:
+    progress = run.progress
+    if progress is None or run.link is None or run.link.greeted:
+        return None
+    still_s = max(now_s - progress.moved_at_s, 0.0)
+    return StartingView(progress.planned_bytes, progress.taken_bytes, progress.cpu_s, still_s)
 
 
 def _planned(plan: VmPlan | None, spec: VmSpec | None) -> dict[str, Any]:

@@ -13,6 +13,7 @@ import trio
 
 import qsup
 from qsup.errors import BadRequest
+from qsup.host.own_process import read_own_process
 from qsup.plan.ledger import Ledger
 from qsup.qmp import verbs
 from qsup.reconcile.phase import phase_of
@@ -25,7 +26,7 @@ from qsup.supervisor.metric import Family
 from qsup.supervisor.metrics import Metrics
 from qsup.supervisor.observe import observed_of
 from qsup.supervisor.power_memory import power_at_first_sight
-from qsup.supervisor.publish import view_of
+from qsup.supervisor.publish import full_view_of, view_of
 from qsup.supervisor.requests import Requests, Verb
 from qsup.supervisor.services import Services
 from qsup.supervisor.verifying import verify_all, verify_vm
@@ -106,12 +107,12 @@ class Supervisor:
         return [view_of(vm) for _, vm in sorted(self._services.fleet.items())]
 
     def view(self, name: str) -> VmView:
-        """One VM.
+        """One VM, with what its process has taken of the host.
 
         Raises:
             BadRequest: `api.unknown-vm`.
         """
-        return view_of(self._vm(name))
+        return full_view_of(self._vm(name))
 
     async def act(self, name: str, verb: Verb, *, paused: bool = False, force: bool = False, wait: bool = True) -> Outcome:
         """Serve a lifecycle verb.
@@ -212,6 +213,7 @@ class Supervisor:
 
     def host(self) -> Mapping[str, object]:
         """The daemon itself."""
+        own = read_own_process()
         phases = Counter(vm.phase for vm in self._services.fleet.values())
         return {
             "version": qsup.__version__,
@@ -219,6 +221,8 @@ class Supervisor:
             "uptime_s": round(time.time() - self._begun_s, 3),
             "run_dir": self._services.policy.run_dir,
             "state_dir": self._services.policy.state_dir,
+            "resident_bytes": own.resident_bytes,
+            "cpu_s": round(own.cpu_s, 3),
             "vms": dict(phases),
         }
 

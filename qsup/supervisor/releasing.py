@@ -67,6 +67,9 @@ async def _report_end(services: Services, vm: VmState) -> None:
     ending = run.process.ending() if run.process is not None else UNSEEN
     words = (await trio.to_thread.run_sync(tail, run.plan.paths.stderr_log, LAST_WORDS_BYTES)).strip()
     code, text = verdict_of(run, ending, wanted_off=vm.power.wanted == "off" or vm.power.restart_pending)
+    if past.clock is not None:
+        past.clock.mark("greeting")
+        past.finish_start(code)
     past.last_ending, past.last_ending_code, past.last_ending_text = ending, code, text
     past.last_words = words or None
     fields = {"ending": ending.text} | ({"last_words": words} if words else {})

@@ -12,7 +12,7 @@ class StartClock:
 
     def __init__(self) -> None:
         self.started_at_s = time.time()
-        self._begun_s = self._last_s = time.monotonic()
+        self._last_s = time.monotonic()
         self._stages: dict[str, float] = {}
 
     def mark(self, stage: str) -> None:
@@ -21,12 +21,8 @@ class StartClock:
         self._stages[stage] = self._stages.get(stage, 0.0) + now_s - self._last_s
         self._last_s = now_s
 
-    def skip(self) -> None:
-        """What passed since the last mark (a wait for a back-off or an operator) belongs to no stage."""
-        self._last_s = time.monotonic()
-
     def finished(self, outcome: str) -> StartView:
-        """The start as published, with what has been marked so far."""
+        """The start as published, with what has been marked so far: its stages add up to its whole."""
         stages = tuple(StageView(stage, round(seconds * 1000, 3)) for stage, seconds in self._stages.items())
-        total_ms = round((self._last_s - self._begun_s) * 1000, 3)
+        total_ms = round(sum(stage.duration_ms for stage in stages), 3)
         return StartView(self.started_at_s, outcome, total_ms, stages)

@@ -9,6 +9,7 @@ from attrs import field, frozen
 
 from qsup.errors import Problem, Reason
 from qsup.spec.changes import Change
+from qsup.truth.process_stats import ProcessStats
 
 ConfigState = Literal["valid", "invalid", "removed", "absent"]
 Power = Literal["on", "paused", "off"]
@@ -16,7 +17,7 @@ Power = Literal["on", "paused", "off"]
 
 @frozen
 class StageView:
-    """One stage of a start (plan, pages, taps, spawn, prealloc, greeting, pin, verify, resume)."""
+    """One stage of a start: caps, plan, directories, turn, taps, files, stub, pages, spawn, prealloc, greeting, pin, resume."""
 
     stage: str
     duration_ms: float
@@ -30,6 +31,16 @@ class StartView:
     outcome: str
     total_ms: float
     stages: tuple[StageView, ...]
+
+
+@frozen
+class StartingView:
+    """How far a QEMU is that has not greeted yet: the preallocated memory, its CPU time, and for how long neither moved."""
+
+    planned_bytes: int
+    taken_bytes: int
+    cpu_s: float
+    still_s: float
 
 
 @frozen
@@ -48,6 +59,7 @@ class ThreadView:
 class VmView:
     """One VM as published. Times are Unix seconds; ages are seconds; masks are cpulists.
 
+    `process` is what its QEMU has taken of the host; only a view of one VM has it, since it is read for each of them anew.
     `repairs` counts its threads that were put back, `drifting` those that are elsewhere now, `left_alone` those that are not
     put back any more because somebody keeps moving them.
     """
@@ -66,6 +78,8 @@ class VmView:
     adopted: bool = False
     qemu_status: str | None = None
     silent_s: float | None = None
+    starting: StartingView | None = None
+    process: ProcessStats | None = None
     vcpus: int | None = None
     memory_bytes: int | None = None
     page_size_bytes: int | None = None

@@ -19,6 +19,7 @@ from qsup.supervisor.start_clock import StartClock
 from qsup.supervisor.truth_side import TruthSide
 from qsup.supervisor.view import ConfigState, StartView
 from qsup.truth.observed import StopStage
+from qsup.truth.starting import StartProgress
 from qsup.truth.threads import LATE_CLASSES, ThreadIds, ThreadRow
 
 KEPT_STARTS = 10
@@ -65,6 +66,8 @@ class RunSide:
     started: bool = False
     unseen: bool = False
     silence_told: bool = False
+    progress: StartProgress | None = None
+    stillness_told: bool = False
 
     @property
     def placed(self) -> bool:
@@ -121,6 +124,15 @@ class PastSide:
         self.not_before_s = 0.0
         self.given_up = ""
         self.warned = frozenset()
+
+    def finish_start(self, outcome: str) -> StartView | None:
+        """The start that is under way ends here and is kept; None where none is timed (it was held, or adopted)."""
+        clock, self.clock = self.clock, None
+        if clock is None:
+            return None
+        start = clock.finished(outcome)
+        self.starts.append(start)
+        return start
 
     def note_trouble(self, error: QsupError) -> bool:
         """Keep what went wrong; False where it is the same as the last time (a refusal: amounts may differ)."""

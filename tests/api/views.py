@@ -6,7 +6,8 @@ from attrs import evolve
 
 from qsup.errors import Problem, Reason
 from qsup.spec.changes import Change
-from qsup.supervisor.view import CmdlineView, EventView, Outcome, StageView, StartView, ThreadView, VmView
+from qsup.supervisor.view import CmdlineView, EventView, Outcome, StageView, StartingView, StartView, ThreadView, VmView
+from qsup.truth.process_stats import ProcessStats
 
 PROBLEM = Problem(
     "spec.unknown-key", 'the key "vcpu" is unknown', 'did you mean "vcpus"?', "/etc/qsup/vms.d/web1.toml", 2, 1, "cpu.vcpu"
@@ -53,6 +54,7 @@ FULL_VM = VmView(
     adopted=True,
     qemu_status="running",
     silent_s=None,
+    process=ProcessStats(61.5, 2.25, 93 << 20, 8 << 30, 3 << 20, 512 << 10),
     vcpus=2,
     memory_bytes=8 << 30,
     page_size_bytes=2 << 20,
@@ -95,6 +97,18 @@ REFUSED_VM = evolve(
     next_start_in_s=75.0,
     reason="it does not fit",
 )
+STARTING_VM = evolve(
+    BARE_VM,
+    name="db2",
+    phase="launched",
+    power="on",
+    config_state="valid",
+    config_file="/etc/qsup/vms.d/db2.toml",
+    pid=4300,
+    vcpus=8,
+    memory_bytes=64 << 30,
+    starting=StartingView(planned_bytes=64 << 30, taken_bytes=23 << 30, cpu_s=41.5, still_s=12.0),
+)
 EVENT = EventView(7, 1_769_864_001.25, "web1", "vm.running", "web1 is running", {"pid": "4242"})
 HOST_EVENT = EventView(8, 1_769_864_002.0, None, "daemon.ready", "ready")
 CMDLINE = CmdlineView(
@@ -109,5 +123,7 @@ HOST = {
     "uptime_s": 7384.2,
     "run_dir": "/run/qsup",
     "state_dir": "/var/lib/qsup",
+    "resident_bytes": 47_185_920,
+    "cpu_s": 12.34,
     "vms": {"running": 1, "absent": 2},
 }

@@ -14,7 +14,6 @@ import pytest
 
 from qsup.host.net_counters import LinkCounters, read_link_counters
 from qsup.host.other_threads import OtherThreads
-from qsup.host.own_process import read_own_process
 from qsup.host.quotas import Quotas
 from qsup.host.record import write_tree
 from qsup.host.sched_samples import SchedSamples, Target, read_pcpu_times
@@ -204,11 +203,3 @@ def test_link_counters(tmp_path: Path) -> None:
     }
     assert "lo" in read_link_counters()
     assert read_link_counters(str(tmp_path / "nowhere")) == {}
-
-
-def test_this_very_process() -> None:
-    own = read_own_process()
-    assert own.resident_bytes is not None
-    assert own.resident_bytes > 1 << 20
-    assert 0 < own.open_fds <= own.most_fds
-    assert own.cpu_s > 0

@@ -124,9 +124,14 @@ def test_the_timeline_adds_up(daemon: Daemon) -> None:
     known = ("plan", "spawn", "greeting", "pin", "resume")
     assert tuple(name for name in names if name in known) == known
     assert start["outcome"] == "running"
-    assert sum(stage["duration_ms"] for stage in start["stages"]) == pytest.approx(start["total_ms"], abs=0.1)
+    assert sum(stage["duration_ms"] for stage in start["stages"]) == pytest.approx(start["total_ms"])
     order(daemon, "restart", "timed", "--force")
     assert len(json.loads(daemon.cli("timeline", "timed", "--all", "--json").stdout)) == 2
+    order(daemon, "stop", "timed", "--force")
+    order(daemon, "start", "timed", "--paused")
+    order(daemon, "resume", "timed")
+    starts = json.loads(daemon.cli("timeline", "timed", "--all", "--json").stdout)
+    assert [start["outcome"] for start in starts] == ["running", "running", "paused"], "what an operator waits is no start"
     assert "greeting" in daemon.cli("timeline", "timed").stdout
 
 

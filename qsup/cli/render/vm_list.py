@@ -9,6 +9,7 @@ from qsup.bytesize import format_byte_size
 from qsup.cli.render.amounts import age, counted
 from qsup.cli.render.columns import aligned
 from qsup.cli.render.phase import painted_phase
+from qsup.cli.render.start_progress import progress_words
 from qsup.cli.terminal import Style, printable
 
 _HEAD = ("NAME", "PHASE", "PID", "VCPUS", "MEMORY", "NODES", "NOTE")
@@ -46,14 +47,17 @@ def _number(value: int | None) -> str:
 
 def _notes(vm: Json) -> list[str]:
     """What a person should know first, the most urgent first."""
+    ended = vm["last_ending"] if vm["pid"] is None else None
+    trouble = None if vm["refusal_count"] or vm["trouble"] == ended else vm["trouble"]
     notes = (
         (vm["silent_s"] is not None, f"silent for {age(vm['silent_s'] or 0)}"),
+        (vm["starting"] is not None, progress_words(vm["starting"])),
         (vm["refusal_count"], f"refused: {counted(vm['refusal_count'], 'reason')}"),
         (vm["config_state"] == "invalid", f"file invalid: {counted(vm['problem_count'], 'problem')}"),
         (vm["config_state"] == "removed", "file removed"),
         (vm["next_start_in_s"] is not None, f"starts in {age(vm['next_start_in_s'] or 0)}"),
-        (vm["pid"] is None and vm["last_ending"], f"ended: {vm['last_ending']}"),
-        (not vm["refusal_count"] and vm["trouble"], str(vm["trouble"])),
+        (ended, f"ended: {ended}"),
+        (trouble, str(trouble)),
         (vm["pending_count"], f"{counted(vm['pending_count'], 'change')} pending"),
         (vm["warning_count"], counted(vm["warning_count"], "warning")),
         (vm["description"], str(vm["description"])),

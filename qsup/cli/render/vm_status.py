@@ -10,6 +10,8 @@ from qsup.cli.render.amounts import age, counted, moment
 from qsup.cli.render.columns import aligned
 from qsup.cli.render.phase import painted_phase
 from qsup.cli.render.problems import hint_lines, problem_lines, reason_lines, suggestion_lines
+from qsup.cli.render.sizes import short_size
+from qsup.cli.render.start_progress import progress_words
 from qsup.cli.terminal import Style, printable
 
 Vm = Json
@@ -22,7 +24,8 @@ def status_text(vm: Vm, style: Style, now_s: float) -> str:
     since_s = vm["phase_since_s"]
     head = f"{style.colour('bold', vm['name'])}  {painted_phase(style, vm['phase'])}"
     lines = [f"{head}  since {moment(since_s)} ({age(now_s - since_s)})"]
-    facts = (_description(vm), _config(vm), _wanted(vm), _process(vm), _qemu(vm), _memory(vm), _vcpus(vm), _console(vm))
+    about = (_description, _config, _wanted, _process, _taken, _qemu, _starting, _memory, _vcpus, _console)
+    facts = tuple(fact(vm) for fact in about)
     lines.extend(_labelled(label, text) for label, text in (*facts, *_history(vm)) if text)
     for section in (_trouble, _problems, _refusal, _pending, _warnings, _threads, _devices, _last_words):
         lines.extend(section(vm))
@@ -58,6 +61,21 @@ def _process(vm: Vm) -> tuple[str, str]:
         return "process", "none"
     uid = None if vm["uid"] is None else f"uid {vm['uid']}"
     return "process", _joined(f"pid {vm['pid']}", uid, vm["scope"], "adopted" if vm["adopted"] else None)
+
+
+def _taken(vm: Vm) -> tuple[str, str]:
+    """What its process has taken of the host."""
+    stats = vm["process"]
+    if stats is None:
+        return "taken", ""
+    cpu = f"{stats['user_s'] + stats['system_s']:.1f} s of CPU time"
+    pages = f"{short_size(stats['hugepages_bytes'])} of hugepages" if stats["hugepages_bytes"] else None
+    parts = (("resident", stats["resident_bytes"]), ("read", stats["read_bytes"]), ("written", stats["written_bytes"]))
+    return "taken", _joined(cpu, pages, *(f"{short_size(size)} {word}" for word, size in parts if size is not None))
+
+
+def _starting(vm: Vm) -> tuple[str, str]:
+    return "starting", progress_words(vm["starting"])
 
 
 def _qemu(vm: Vm) -> tuple[str, str]:
