@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import trio
 
+from qsup.argv.blame import blamed_option
 from qsup.errors import QemuFailed
 from qsup.plan.vmplan import VmPlan
 from qsup.process.kvm_access import revoke_kvm
@@ -75,16 +76,21 @@ async def _report_end(services: Services, vm: VmState) -> None:
     fields = {"ending": ending.text} | ({"last_words": words} if words else {})
     services.events.publish(code, text, vm.name, fields)
     if code in FAILURES:
-        past.note_trouble(QemuFailed(code, text, ending.text, words, _hint_of(code, vm.name)))
+        past.note_trouble(QemuFailed(code, text, ending.text, words, _hint_of(code, vm, words)))
         _count_failure(services, vm)
     else:
         past.failures_s = ()
 
 
-def _hint_of(code: str, name: str) -> str:
-    if code == "vm.start-failed":
-        return f"mend what QEMU's last words say; `qsup cmdline {name} --explain` names the key behind each of its options"
-    return f"read its serial log and the kernel's (dmesg); `qsup status {name}` tells when it starts again"
+def _hint_of(code: str, vm: VmState, words: str) -> str:
+    if code != "vm.start-failed":
+        return f"read its serial log and the kernel's (dmesg); `qsup status {vm.name}` tells when it starts again"
+    record = vm.run.record
+    blamed = blamed_option(words, record.argv, record.options) if record is not None else None
+    if blamed is not None:
+        return f"mend what QEMU's last words say; they are about its option {blamed.flag}, which comes from: {blamed.why}"
+    subject = vm.config.file or vm.name
+    return f"mend what QEMU's last words say; `qsup cmdline {subject} --explain` names the key behind each of its options"
 
 
 def _count_failure(services: Services, vm: VmState) -> None:

@@ -99,6 +99,8 @@ def test_a_qemu_that_does_not_come_up_leaves_its_last_words(daemon: Daemon) -> N
     assert (error["kind"], error["code"]) == ("qemu-failed", "vm.start-failed")
     assert "no-such-feature" in error["last_words"]
     assert error["ending"] == "exited with status 1"
+    assert "-cpu" in error["hint"]
+    assert "[cpu] model" in error["hint"], "the key that caused it"
     view = view_of(daemon, "mute")
     assert "no-such-feature" in view["last_words"]
     assert (view["phase"], view["last_ending_code"]) == ("absent", "vm.start-failed")
