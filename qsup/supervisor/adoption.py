@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from functools import partial
 
 import trio
 
@@ -14,6 +15,7 @@ from qsup.process.state_dir import read_power
 from qsup.reconcile.desired import Power
 from qsup.spec.parse import parse_vm
 from qsup.spec.vmspec import VmSpec
+from qsup.supervisor.contain import contain, contain_call
 from qsup.supervisor.launching import follow
 from qsup.supervisor.pool_growth import settle_growth
 from qsup.supervisor.registry import Supervisor
@@ -34,18 +36,25 @@ async def adopt_all(services: Services, supervisor: Supervisor, nursery: trio.Nu
     everything = await trio.to_thread.run_sync(scan, services.policy.run_dir)
     for found in everything:
         if found.record is not None:
-            settle_growth(found.record.plan.paths)
+            error = contain_call("settling its pages", partial(settle_growth, found.record.plan.paths))
+            _tell(services, found, error)
     for found in everything:
         if found.strays or found.unreadable is not None:
             vm = _leave_alone(services, found)
         elif found.record is None or found.record.identity is None:
-            await _undo_half_made(services, found)
+            _tell(services, found, await contain("clearing away what was half made", _undo_half_made(services, found)))
             continue
         else:
             vm = _take(services, found, found.record, nursery)
             adopted += vm.run.process is not None and not vm.run.gone
         supervisor.add(vm)
     return adopted
+
+
+def _tell(services: Services, found: Found, error: QsupError | None) -> None:
+    """What is damaged in one VM's directory keeps no other from being adopted."""
+    if error is not None:
+        services.events.publish(error.code, error.message, found.name)
 
 
 async def _undo_half_made(services: Services, found: Found) -> None:

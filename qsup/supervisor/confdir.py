@@ -24,6 +24,8 @@ from qsup.supervisor.inotify import DirectoryWatch
 RESCAN_INTERVAL_S = 15.0
 BUSY_RESCAN_S = 0.5
 MISSING_RESCAN_S = 2.0
+REMOVAL_SETTLE_S = 1.0
+"""Some programs replace a file by removing it and writing it anew: only what is still missing after this time is removed."""
 SUFFIX = ".toml"
 
 _Stamp = tuple[int, int, int, int, int]
@@ -73,6 +75,9 @@ async def watch_config_dir(path: str, report: Callable[[ConfigNews], None]) -> N
         with closing(_watch_of(path)) as watch:
             try:
                 look = await trio.to_thread.run_sync(look_at, path, stamps or {})
+                if any(file.removed for file in look.files):
+                    await trio.sleep(REMOVAL_SETTLE_S)
+                    look = await trio.to_thread.run_sync(look_at, path, stamps or {})
             except KernelRefused as refusal:
                 if refusal.message != trouble:
                     trouble = refusal.message

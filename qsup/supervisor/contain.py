@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import traceback
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
 
 from qsup.errors import QsupError
 from qsup.supervisor.events import EventLog
@@ -17,10 +17,25 @@ async def contain(deed: str, work: Awaitable[object]) -> QsupError | None:
     except QsupError as error:
         return error
     except Exception as error:
-        fault = QsupError("supervisor.bug", f"{deed} failed: {error!r}", "report it with the event's traceback")
-        fault.__cause__ = error
-        return fault
+        return _bug(deed, error)
     return None
+
+
+def contain_call(deed: str, work: Callable[[], object]) -> QsupError | None:
+    """The same for work that awaits nothing."""
+    try:
+        work()
+    except QsupError as error:
+        return error
+    except Exception as error:
+        return _bug(deed, error)
+    return None
+
+
+def _bug(deed: str, error: Exception) -> QsupError:
+    fault = QsupError("supervisor.bug", f"{deed} failed: {error!r}", "report it with the event's traceback")
+    fault.__cause__ = error
+    return fault
 
 
 def note_trouble(events: EventLog, vm: VmState, error: QsupError) -> None:

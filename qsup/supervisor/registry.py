@@ -8,11 +8,12 @@ import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
+from functools import partial
 
 import trio
 
 import qsup
-from qsup.errors import BadRequest
+from qsup.errors import BadRequest, QsupError
 from qsup.host.own_process import read_own_process
 from qsup.plan.ledger import Ledger
 from qsup.qmp import verbs
@@ -20,6 +21,7 @@ from qsup.reconcile.phase import phase_of
 from qsup.supervisor.confdir import ConfigDirTrouble, ConfigFile, ConfigNews
 from qsup.supervisor.config_side import take_config
 from qsup.supervisor.console import open_console
+from qsup.supervisor.contain import contain_call, note_trouble
 from qsup.supervisor.execute import Execute, Hands
 from qsup.supervisor.mending import mend_memory
 from qsup.supervisor.metric import Family
@@ -74,7 +76,9 @@ class Supervisor:
             self._services.events.publish("config.directory", message)
             return
         for file in news:
-            self._take_file(file)
+            error = contain_call("taking its file", partial(self._take_file, file))
+            if error is not None:
+                self._services.events.publish(error.code, f"{file.path}: {error.message}", file.name)
         if not self._files_known:
             self._files_known = True
             self._note_adopted_without_file({file.name for file in news})
@@ -93,14 +97,27 @@ class Supervisor:
                 return
             vm = VmState(file.name, phase_since_s=time.time())
         first_spec = vm.config.spec is None
+        back = vm.config.state == "removed" and not file.removed
         take_config(self._services.events, vm, file)
-        if first_spec and vm.config.spec is not None and vm.run.process is None:
-            vm.power.wanted = power_at_first_sight(self._services.policy.state_dir, vm.config.spec)
-        if vm.config.state == "removed" and self._services.settings.on_removed == "shutdown":
+        removal_is_order = self._services.settings.on_removed == "shutdown"
+        new_here = first_spec and vm.run.process is None
+        if new_here or (back and removal_is_order):
+            self._recall_power(vm)
+        if vm.config.state == "removed" and removal_is_order:
             vm.power.wanted = "off"
         if is_new:
             self.add(vm)
         vm.ring()
+
+    def _recall_power(self, vm: VmState) -> None:
+        """What was ordered before; where that cannot be read the order may have been to stay off, so it does."""
+        if vm.config.spec is None:
+            return
+        try:
+            vm.power.wanted = power_at_first_sight(self._services.policy.state_dir, vm.config.spec)
+        except QsupError as error:
+            vm.power.wanted = "off"
+            note_trouble(self._services.events, vm, error)
 
     def views(self) -> Sequence[VmView]:
         """All VMs, ascending by name."""

@@ -175,6 +175,18 @@ def test_a_removed_file_is_an_order_where_the_settings_say_so(shutting_down: Dae
     assert daemon.wait_phase("bound", "running")["power"] == "on", "a file that comes back is a new wish"
 
 
+def test_a_file_that_comes_back_while_its_guest_goes_down_brings_it_up_again(shutting_down: Daemon) -> None:
+    daemon = shutting_down
+    text = daemon.halting(grace_s=2)
+    path = daemon.drop("regretted", text)
+    pid = daemon.wait_phase("regretted", "running")["pid"]
+    path.unlink()
+    wait_view(daemon, "regretted", lambda view: view["phase"] == "stopping", "its guest was asked")
+    daemon.drop("regretted", text)
+    view = wait_view(daemon, "regretted", lambda view: view["phase"] == "running" and view["pid"] != pid, "it is up again")
+    assert (view["power"], view["config_state"]) == ("on", "valid")
+
+
 def test_a_config_directory_that_vanishes_says_nothing_about_its_vms(tmp_path: Path) -> None:
     with running_daemon(tmp_path) as daemon:
         daemon.drop("vm", daemon.halting())

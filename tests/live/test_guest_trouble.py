@@ -87,3 +87,15 @@ def test_a_power_off_while_no_daemon_watched_is_read_by_the_next_one(daemon: Dae
     assert (view["power"], view["pid"]) == ("off", None)
     assert before["pid"] not in daemon.qemu_pids()
     assert "vm.guest-powered-off" in codes_of(daemon, "alone")
+
+
+def test_a_panic_while_no_daemon_watched_is_seen_by_the_next_one(daemon: Daemon) -> None:
+    before = ready(daemon, "unheard", "")
+    daemon.kill()
+    with attached_without_daemon(daemon, "unheard") as console:
+        console.send(b"p")
+        console.read_until(b"p")
+    daemon.start()
+    view = wait_view(daemon, "unheard", lambda view: view["phase"] == "panicked", "the panic is seen")
+    assert (view["pid"], view["adopted"]) == (before["pid"], True)
+    assert "vm.panicked" in codes_of(daemon, "unheard")

@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 import trio
+import trio.testing
 
-from qsup.supervisor.confdir import ConfigDirTrouble, ConfigFile, ConfigNews, look_at, watch_config_dir
+from qsup.supervisor.confdir import REMOVAL_SETTLE_S, ConfigDirTrouble, ConfigFile, ConfigNews, look_at, watch_config_dir
 
 
 class Seen:
@@ -76,6 +77,38 @@ async def test_appear_change_rename_over_and_vanish(tmp_path: Path) -> None:
         await seen.wait_file("vm", lambda found: found.text == "three")
         file.unlink()
         assert (await seen.wait_file("vm", lambda found: found.removed)).text is None
+
+
+async def test_a_file_that_is_removed_and_written_anew_was_never_removed(tmp_path: Path) -> None:
+    file = tmp_path / "vm.toml"
+    file.write_text("one")
+    async with watching(tmp_path) as seen:
+        file.unlink()
+        file.write_text("two")
+        await seen.wait_file("vm", lambda found: found.text == "two")
+    assert [found.removed for news in seen.news if isinstance(news, tuple) for found in news] == [False, False]
+
+
+async def until_it_settles() -> None:
+    """The clock stands: until the watch has missed a file and waits for what the next look finds."""
+    while trio.lowlevel.current_statistics().seconds_to_next_deadline != REMOVAL_SETTLE_S:
+        await trio.lowlevel.checkpoint()
+
+
+async def test_only_what_is_missing_at_two_looks_is_removed(tmp_path: Path, mock_clock: trio.testing.MockClock) -> None:
+    file = tmp_path / "vm.toml"
+    file.write_text("one")
+    async with watching(tmp_path) as seen:
+        file.unlink()
+        await until_it_settles()
+        file.write_text("two")
+        mock_clock.jump(REMOVAL_SETTLE_S)
+        await seen.wait_file("vm", lambda found: found.text == "two")
+        file.unlink()
+        await until_it_settles()
+        mock_clock.jump(REMOVAL_SETTLE_S)
+        await seen.wait_file("vm", lambda found: found.removed)
+    assert [found.removed for news in seen.news if isinstance(news, tuple) for found in news] == [False, False, True]
 
 
 def test_a_file_is_not_read_while_somebody_writes_it(tmp_path: Path) -> None:
