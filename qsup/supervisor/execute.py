@@ -9,10 +9,10 @@ from typing import Any
 import trio
 
 from qsup.errors import QmpLost
-from qsup.process.state_dir import write_power
 from qsup.qmp import verbs
 from qsup.reconcile import actions
 from qsup.supervisor.launching import follow, launch, note_stage
+from qsup.supervisor.notes import keep_power
 from qsup.supervisor.placing import place_threads
 from qsup.supervisor.preparing import prepare
 from qsup.supervisor.releasing import release
@@ -159,7 +159,7 @@ class Hands:
     async def _accept_power_off(self, vm: VmState) -> None:
         vm.power.wanted = "off"
         self._services.events.publish("vm.guest-powered-off", vm.reason, vm.name)
-        await trio.to_thread.run_sync(write_power, self._services.policy.state_dir, vm.name, "off")
+        await keep_power(self._services.policy.state_dir, vm)
 
     async def _forget(self, vm: VmState) -> None:
         vm.forgotten = True

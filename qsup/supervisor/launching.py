@@ -27,6 +27,7 @@ from qsup.process.state_dir import write_guest_record
 from qsup.qmp.lifecycle_events import LifecycleEvent, Reset, Shutdown
 from qsup.supervisor.contain import contain, note_trouble
 from qsup.supervisor.events import EventLog
+from qsup.supervisor.notes import keep_record
 from qsup.supervisor.pool_growth import grow_pools
 from qsup.supervisor.preparing import argv_of, record_of
 from qsup.supervisor.qmp_link import QmpLink
@@ -76,6 +77,10 @@ async def launch(services: Services, vm: VmState, nursery: trio.Nursery) -> None
     vm.run.record, vm.run.process = record, process
     vm.run.launched_spec = vm.config.spec
     services.reservations.note_process(vm.name, process.pid)
+    latest = vm.run.plan
+    if latest is not None and latest is not plan:  # a VM that came or went meanwhile has moved the shared pool
+        vm.run.record = evolve(record, plan=latest)
+        await keep_record(vm)
     clock.mark("spawn")
     follow(services, vm, nursery, greeted=False)
 
@@ -166,8 +171,8 @@ async def note_stage(vm: VmState, stage: Stage) -> None:
     """Keep in the launch record how far the VM has come, for the daemon that may adopt it."""
     record = vm.run.record
     if record is not None and record.stage != stage:
-        vm.run.record = record = evolve(record, stage=stage)
-        await trio.to_thread.run_sync(write_record, record.plan.paths.launch_record, record)
+        vm.run.record = evolve(record, stage=stage)
+        await keep_record(vm)
 
 
 def follow(services: Services, vm: VmState, nursery: trio.Nursery, *, greeted: bool) -> None:

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-import trio
 from attrs import evolve
 
 from qsup.cpuset import format_cpulist
 from qsup.errors import QsupError
 from qsup.plan.vmplan import VmPlan
-from qsup.process.record import write_record
 from qsup.supervisor.looking import look_at_threads
+from qsup.supervisor.notes import keep_record
 from qsup.supervisor.placing import put_back
 from qsup.supervisor.services import Services
 from qsup.supervisor.vm_state import VmState
@@ -33,7 +32,7 @@ async def _repin(services: Services, vm: VmState, plan: VmPlan) -> None:
     vm.run.plan = plan
     if vm.run.record is not None:
         vm.run.record = evolve(vm.run.record, plan=plan)
-        await trio.to_thread.run_sync(write_record, plan.paths.launch_record, vm.run.record)
+        await keep_record(vm)
     if vm.run.rows:
         look_at_threads(vm)
         put_back(vm)

@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import Literal
 
-import trio
 from attrs import frozen
 
 from qsup.errors import BadRequest, InvalidInput, QsupError
-from qsup.process.state_dir import write_power
 from qsup.qmp import verbs
 from qsup.reconcile.desired import Power
+from qsup.supervisor.notes import keep_power
 from qsup.supervisor.services import Services
 from qsup.supervisor.view import Outcome
 from qsup.supervisor.vm_state import VmState
@@ -59,7 +58,7 @@ class Requests:
     async def _stop(self, vm: VmState, *, force: bool, wait: bool) -> Outcome:
         if vm.phase == "stray":
             raise BadRequest("supervisor.stray", f"{vm.name} is a stray process: {vm.stray}", "end it by hand")
-        if vm.phase == "absent" and vm.power.wanted == "off":
+        if _reached(vm, ("absent",)) and vm.power.wanted == "off":
             return _outcome(vm, "stop", False, "already off")
         vm.power.force = force
         vm.power.restart_pending = False
@@ -107,7 +106,7 @@ class Requests:
         asked = _Asked(power, vm.past.trouble_count)
         vm.power.wanted = power
         vm.ring()
-        await trio.to_thread.run_sync(write_power, self._services.policy.state_dir, vm.name, power)
+        await keep_power(self._services.policy.state_dir, vm)
         return asked
 
     async def _finish(
@@ -139,7 +138,9 @@ class _Asked:
 
 
 def _reached(vm: VmState, goal: tuple[str, ...]) -> bool:
-    return vm.phase in goal and not vm.power.restart_pending
+    """The phase is one of the goal's. What is absent and busy is being prepared: it is not off yet."""
+    preparing = vm.phase == "absent" and vm.busy
+    return vm.phase in goal and not preparing and not vm.power.restart_pending
 
 
 def _stopping(vm: VmState) -> bool:

@@ -38,16 +38,17 @@ class ConfigSide:
 
 @define(eq=False)
 class PowerSide:
-    """What is wanted of it. `restart_pending`: off first, then on again."""
+    """What is wanted of it. `restart_pending`: off first, then on again. `writing` is held by who writes it down."""
 
     wanted: Power = "off"
     force: bool = False
     restart_pending: bool = False
+    writing: trio.Lock = field(factory=trio.Lock)
 
 
 @define(eq=False)
 class RunSide:
-    """What runs of it: set piece by piece while it starts, taken away by its release."""
+    """What runs of it: set piece by piece while it starts, taken away by its release. `writing`: for its record."""
 
     plan: VmPlan | None = None
     record: LaunchRecord | None = None
@@ -68,6 +69,7 @@ class RunSide:
     silence_told: bool = False
     progress: StartProgress | None = None
     stillness_told: bool = False
+    writing: trio.Lock = field(factory=trio.Lock)
 
     @property
     def placed(self) -> bool:
@@ -152,7 +154,10 @@ def _sameness_of(error: QsupError) -> tuple[object, ...]:
 
 @define(eq=False)
 class VmState:
-    """One VM in the daemon. `ring` wakes its task; `wait_for` waits for a condition on it."""
+    """One VM in the daemon. `ring` wakes its task; `wait_for` waits for a condition on it.
+
+    `busy`: an action is under way, and `phase` is that of before it.
+    """
 
     name: str
     config: ConfigSide = field(factory=ConfigSide)
@@ -164,6 +169,7 @@ class VmState:
     phase_since_s: float = 0.0
     reason: str = ""
     forgotten: bool = False
+    busy: bool = False
     console_taken: bool = False
     look_due_s: float = 0.0
     _bell: trio.Event = field(factory=trio.Event)

@@ -92,7 +92,11 @@ async def _look_after(services: Services, vm: VmState) -> None:
 
 
 async def _execute(services: Services, vm: VmState, action: Action, execute: Execute) -> None:
-    error = await contain(type(action).__name__, execute(action, vm))
+    vm.busy = True
+    try:
+        error = await contain(type(action).__name__, execute(action, vm))
+    finally:
+        vm.busy = False
     if isinstance(error, Refused):
         vm.past.refusal, vm.past.suggestions = error.reasons, error.suggestions
         vm.past.not_before_s = trio.current_time() + REFUSED_RETRY_S
