@@ -17,6 +17,7 @@ from qsup.api.listen import group_id_of, open_api_socket
 from qsup.api.metrics_port import open_metrics_socket, serve_metrics
 from qsup.api.peers import authorize_operators
 from qsup.api.server import serve
+from qsup.api.wire import event_json, to_bytes
 from qsup.daemon.configuration import policy_of, read_settings
 from qsup.daemon.journal import open_sink
 from qsup.daemon.notify import feed_watchdog, notify
@@ -35,6 +36,7 @@ from qsup.supervisor.page_watch import watch_pages
 from qsup.supervisor.registry import Supervisor
 from qsup.supervisor.reservations import Reservations
 from qsup.supervisor.services import Services
+from qsup.supervisor.view import EventView
 
 EXIT_OK = 0
 EXIT_FAILED = 1
@@ -76,7 +78,7 @@ def _explain(error: QsupError | BaseExceptionGroup[BaseException]) -> int:
 
 async def _run(args: Namespace, settings: SettingsSpec) -> None:
     policy = policy_of(settings, args.run_dir, args.state_dir)
-    events = EventLog((open_sink(),))
+    events = EventLog((print_json_event if args.json else open_sink(),))
     with lock_run_dir(policy.run_dir):
         async with AsyncExitStack() as stack:
             scopes = await _scopes_of(settings, stack)
@@ -99,6 +101,12 @@ async def _run(args: Namespace, settings: SettingsSpec) -> None:
                 events.publish("daemon.ready", f"ready; {adopted} running VMs adopted")
                 notify("READY=1")
                 nursery.start_soon(_warm_up, services)
+
+
+def print_json_event(event: EventView) -> None:
+    """The sink of `--json`: one event object a line on stdout, at once."""
+    sys.stdout.write(to_bytes(event_json(event)).decode() + "\n")
+    sys.stdout.flush()
 
 
 async def _metrics_port(settings: SettingsSpec, stack: AsyncExitStack) -> trio.SocketListener | None:

@@ -9,10 +9,12 @@ import pytest
 import trio
 from attrs import evolve
 
+from qsup.cli.verb_table import VERBS
 from qsup.errors import InvalidInput, QemuFailed, QmpLost, Refused
 from tests.api import views
 from tests.api.serving import serving
 from tests.cli.running import qsup
+from tests.cli.test_imports import CLIENT_WORDS
 
 GOLDEN_JSON = Path(__file__).parents[1] / "api" / "golden"
 
@@ -129,6 +131,19 @@ async def test_what_goes_wrong_has_a_code_and_is_told(tmp_path: Path, failure: E
         ran = await qsup("start", "web1", served=served)
         assert (ran.code, ran.out) == (code, "")
         assert said in ran.err
+
+
+@pytest.mark.parametrize("verb", sorted(CLIENT_WORDS))
+async def test_every_verb_says_that_no_daemon_is_there(tmp_path: Path, verb: str) -> None:
+    for more in ((), ("--json",)):
+        ran = await qsup(*CLIENT_WORDS[verb], *more, "--run-dir", str(tmp_path))
+        assert (ran.code, ran.out) == (75, "")
+        assert "hint: start it" in ran.err
+
+
+@pytest.mark.parametrize("verb", sorted(VERBS))
+async def test_every_verb_knows_json(verb: str) -> None:
+    assert "--json" in (await qsup(verb, "--help")).out
 
 
 async def test_no_daemon_and_not_permitted(tmp_path: Path) -> None:

@@ -16,8 +16,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--state-dir", metavar="DIR", default=DEFAULT_STATE_DIR, help=state_help)
     settings_help = f"the host settings (default {DEFAULT_SETTINGS}, where it exists)"
     parser.add_argument("--settings", metavar="FILE", default=None, help=settings_help)
-    levels = ("debug", "info", "warning", "error")
-    parser.add_argument("--log-level", choices=levels, default="info", help="how much is logged (default info)")
+    json_help = "print each event as one line of JSON on stdout, instead of a line on stderr or an entry in the journal"
+    parser.add_argument("--json", action="store_true", help=json_help)
 
 
 def run(args: argparse.Namespace) -> int:
