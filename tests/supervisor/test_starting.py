@@ -31,7 +31,7 @@ def vm() -> Iterator[VmState]:
         assert process is not None
         state = VmState("vm")
         state.run.plan, state.run.process = vm_plan(), process
-        state.run.link = QmpLink("q", "t", changed=state.ring, on_event=lambda event: None)
+        state.run.link = QmpLink("q", "t", changed=state.ring, on_event=lambda event: None, patience_s=5)
         yield state
         process.close()
         child.kill()
