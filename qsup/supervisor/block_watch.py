@@ -14,6 +14,7 @@ from qsup.errors import QmpLost, QmpRefused
 from qsup.qmp import verbs
 from qsup.qmp.results import BlockCounters
 from qsup.qmp.session import QmpSession
+from qsup.supervisor.lease import Lease
 from qsup.supervisor.vm_state import VmState
 
 INTERVAL_S = 15.0
@@ -36,14 +37,12 @@ class BlockWatch:
 
     def __init__(self, fleet: Mapping[str, VmState]) -> None:
         self._fleet = fleet
-        self._wanted_until_s = 0.0
-        self._wanted = trio.Event()
+        self._lease = Lease(LEASE_S)
         self._samples: dict[str, BlockSample] = {}
 
     def want(self) -> None:
         """Somebody collects metrics: ask for a while."""
-        self._wanted_until_s = trio.current_time() + LEASE_S
-        self._wanted.set()
+        self._lease.want()
 
     def sample(self, vm: VmState) -> BlockSample | None:
         """The newest answer of the QEMU that runs now, or None."""
@@ -54,7 +53,7 @@ class BlockWatch:
     async def run(self) -> None:
         """Ask for ever, while it is wanted."""
         while True:
-            await self._wanted.wait()
+            await self._lease.wait_wanted()
             async with trio.open_nursery() as nursery:
                 for vm in self._fleet.values():
                     link = vm.run.link
@@ -63,8 +62,6 @@ class BlockWatch:
             for gone in self._samples.keys() - self._fleet.keys():
                 del self._samples[gone]
             await trio.sleep(INTERVAL_S)
-            if trio.current_time() > self._wanted_until_s:
-                self._wanted = trio.Event()
 
     async def _ask(self, name: str, pid: int, session: QmpSession) -> None:
         try:

@@ -17,6 +17,7 @@ from qsup.supervisor.event_counts import EventCounts
 from qsup.supervisor.loop_lag import LoopLag
 from qsup.supervisor.metric import Family, Sample
 from qsup.supervisor.metrics_of_vms import Sources, vm_families
+from qsup.supervisor.process_watch import ProcessWatch
 from qsup.supervisor.services import Services
 from qsup.supervisor.wait_watch import WaitWatch
 
@@ -30,13 +31,15 @@ class Metrics:
         self._counts = EventCounts()
         services.events.add_sink(self._counts.take)
         self._blocks = BlockWatch(services.fleet)
+        self._processes = ProcessWatch(services.fleet)
         self._lag = LoopLag()
         self._begun_s = time.time()
 
     async def run(self) -> None:
-        """Ask the disks while somebody scrapes, and watch the loop, for ever."""
+        """Ask the disks and look at the processes while somebody scrapes, and watch the loop, for ever."""
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._blocks.run)
+            nursery.start_soon(self._processes.run)
             nursery.start_soon(self._lag.run)
 
     def families(self) -> list[Family]:
@@ -45,8 +48,9 @@ class Metrics:
         Touches: /proc/net/dev, /proc/self, the hugepage pools' files.
         """
         self._blocks.want()
+        self._processes.want()
         fleet = self._services.fleet
-        sources = Sources(self._waits, self._blocks, read_link_counters())
+        sources = Sources(self._waits, self._blocks, self._processes, read_link_counters())
         vms = [vm for _, vm in sorted(fleet.items())]
         return [*self._daemon(), *self._host(), *vm_families(vms, sources, time.time())]
 

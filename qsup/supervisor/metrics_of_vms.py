@@ -15,9 +15,11 @@ from attrs import define, frozen
 from qsup.host.net_counters import LinkCounters
 from qsup.supervisor.block_watch import BlockWatch
 from qsup.supervisor.metric import Family, Kind
+from qsup.supervisor.process_watch import ProcessWatch
 from qsup.supervisor.publish import view_of
 from qsup.supervisor.vm_state import VmState
 from qsup.supervisor.wait_watch import WaitWatch
+from qsup.truth.process_stats import ProcessStats
 
 _TABLE: tuple[tuple[str, Kind, str], ...] = (
     ("qsup_vm_info", "gauge", "What the VM is; always 1."),
@@ -37,6 +39,10 @@ _TABLE: tuple[tuple[str, Kind, str], ...] = (
     ("qsup_vm_vcpu_skew_ratio", "gauge", "How much more the VM's worst vCPU waited than its best one, in the last span."),
     ("qsup_vm_start_seconds", "gauge", "How long the last start took."),
     ("qsup_vm_start_stage_seconds", "gauge", "How long each stage of the last start took."),
+    ("qsup_vm_resident_bytes", "gauge", "QEMU's memory on base pages, the guest's among it."),
+    ("qsup_vm_hugepages_bytes", "gauge", "QEMU's memory on pages of hugepage pools."),
+    ("qsup_vm_cpu_seconds_total", "counter", "Processor time of QEMU's process, all its threads together."),
+    ("qsup_vm_storage_bytes_total", "counter", "Bytes that QEMU's process read from storage and wrote to it."),
     ("qsup_vm_disk_sample_age_seconds", "gauge", "How old the disk counters are."),
     ("qsup_vm_disk_read_bytes_total", "counter", "Bytes that the guest read."),
     ("qsup_vm_disk_written_bytes_total", "counter", "Bytes that the guest wrote."),
@@ -55,6 +61,7 @@ class Sources:
 
     waits: WaitWatch
     blocks: BlockWatch
+    processes: ProcessWatch
     links: Mapping[str, LinkCounters]
 
 
@@ -70,6 +77,7 @@ def vm_families(fleet: Iterable[VmState], sources: Sources, now_s: float) -> lis
         _state(book, vm, now_s)
         _threads(book, vm, sources.waits)
         _last_start(book, vm)
+        _process(book, sources.processes.sample(vm))
         _disks(book, vm, sources.blocks)
         _nics(book, vm, sources.links)
     return list(book.families.values())
@@ -121,6 +129,17 @@ def _last_start(book: _Book, vm: VmState) -> None:
     book.add("start_seconds", start.total_ms / 1000)
     for stage in start.stages:
         book.add("start_stage_seconds", stage.duration_ms / 1000, stage=stage.stage)
+
+
+def _process(book: _Book, stats: ProcessStats | None) -> None:
+    if stats is None:
+        return
+    book.add("resident_bytes", stats.resident_bytes)
+    book.add("hugepages_bytes", stats.hugepages_bytes)
+    book.add("cpu_seconds_total", stats.user_s, mode="user")
+    book.add("cpu_seconds_total", stats.system_s, mode="system")
+    book.add("storage_bytes_total", stats.read_bytes, direction="read")
+    book.add("storage_bytes_total", stats.written_bytes, direction="written")
 
 
 def _disks(book: _Book, vm: VmState, blocks: BlockWatch) -> None:

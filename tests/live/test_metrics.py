@@ -58,6 +58,7 @@ def test_a_hung_vm_keeps_its_numbers_on_both_sockets(open_dir: Path) -> None:
         assert value_of(first["qsup_vm_disk_read_bytes"], vm="web1", disk="disk0") >= 0
         assert value_of(first["qsup_vm_threads_in_place"], **{"class": "vcpu"}) == 1
         assert value_of(first["qsup_vm_start_stage_seconds"], stage="greeting") > 0
+        assert value_of(first["qsup_vm_resident_bytes"], vm="web1") > 1 << 20
         os.kill(pid, signal.SIGSTOP)
         try:
             wait_view(daemon, "web1", lambda view: view["phase"] == "unresponsive", "its silence is noticed")

@@ -143,6 +143,23 @@ async def test_disks_are_asked_only_while_somebody_scrapes(autojump_clock: trio.
         assert asked == LEASE_S // INTERVAL_S
 
 
+async def test_processes_are_looked_at_only_while_somebody_scrapes(autojump_clock: trio.testing.MockClock) -> None:
+    async with open_scene() as scene:
+        await trio.sleep(10 * INTERVAL_S)
+        assert "qsup_vm_resident_bytes" not in scene.scrape()
+        await trio.testing.wait_all_tasks_blocked()
+        seen = scene.scrape()
+        assert value_of(seen["qsup_vm_resident_bytes"], vm="web1") > 1 << 20
+        assert value_of(seen["qsup_vm_cpu_seconds"], vm="web1", mode="user") > 0
+        assert {sample.labels["direction"] for sample in seen["qsup_vm_storage_bytes"].samples} == {"read", "written"}
+        last = value_of(seen["qsup_vm_cpu_seconds"], mode="user")
+        await trio.sleep(2 * LEASE_S)
+        process, scene.vm.run.process = scene.vm.run.process, None
+        assert "qsup_vm_resident_bytes" not in scene.scrape(), "an earlier process says nothing of the next"
+        scene.vm.run.process = process
+        assert value_of(scene.scrape()["qsup_vm_cpu_seconds"], mode="user") >= last
+
+
 async def test_what_a_silent_vm_told_last_stays_and_has_an_age(autojump_clock: trio.testing.MockClock) -> None:
     async with open_scene() as scene:
         scene.scrape()
