@@ -36,5 +36,5 @@ async def _repin(services: Services, vm: VmState, plan: VmPlan) -> None:
     if vm.run.rows:
         look_at_threads(vm)
         put_back(vm)
-    pool = format_cpulist(plan.vcpus[0].pin)
-    services.events.publish("vm.repinned", f"the shared pool changed: its vCPUs now run on pCPUs {pool}", vm.name)
+    pools = " and ".join(dict.fromkeys(format_cpulist(vcpu.pin) for vcpu in plan.vcpus))  # one for each guest node
+    services.events.publish("vm.repinned", f"the shared pool changed: its vCPUs now run on pCPUs {pools}", vm.name)
