@@ -17,6 +17,7 @@ from qsup.process.procfs import has_ended, zombie_wait_status
 _PIDFD_INFO = struct.Struct("@QQ11Ii")
 _PIDFD_GET_INFO = 0xC000FF0B | _PIDFD_INFO.size << 16
 _PIDFD_INFO_EXIT = 1 << 3
+_LINKS_OF_A_DIRECTORY = 2
 
 UNKNOWN_TEXT = "ended; how is not known: this daemon did not start it, and kernels before 6.15 do not tell others"
 
@@ -38,6 +39,7 @@ class QemuProcess:
         """Take over a pidfd of that process."""
         self.identity = identity
         self._pidfd = pidfd
+        self._task_dir_fd = -1
         self._ending: Ending | None = None
 
     @classmethod
@@ -58,6 +60,19 @@ class QemuProcess:
     def is_alive(self) -> bool:
         """At least one of its threads runs. A zombie does not live."""
         return not has_ended(self._pidfd)
+
+    def thread_count(self) -> int:
+        """How many threads it has; 0 where that cannot be told, as of a process that is gone.
+
+        Touches: the links of /proc/PID/task (one for each thread: fs/proc/base.c, proc_task_getattr), by a descriptor that is
+            kept: for those who ask every second.
+        """
+        try:
+            if self._task_dir_fd < 0:
+                self._task_dir_fd = os.open(f"/proc/{self.pid}/task", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            return max(os.fstat(self._task_dir_fd).st_nlink - _LINKS_OF_A_DIRECTORY, 0)
+        except OSError:
+            return 0
 
     async def wait_gone(self) -> None:
         """Return when all its threads have ended. Any number of tasks may wait."""
@@ -128,6 +143,9 @@ class QemuProcess:
         self.ending()
         os.close(self._pidfd)
         self._pidfd = -1
+        if self._task_dir_fd >= 0:
+            os.close(self._task_dir_fd)
+            self._task_dir_fd = -1
 
 
 def _ending_of(exitcode: int) -> Ending:

@@ -103,6 +103,14 @@ def close_log_dir(log_dir: str) -> None:
     shutil.rmtree(log_dir)
 
 
+def logs_are_long(log_dir: str, limit_bytes: int) -> bool:
+    """Whether `trim_logs` would find something to do."""
+    share_bytes = limit_bytes // _FILES
+    with suppress(OSError):
+        return any(os.stat(f"{log_dir}/{name}").st_size > share_bytes for name in (SERIAL_LOG, STDERR_LOG))
+    return False
+
+
 def trim_logs(log_dir: str, limit_bytes: int) -> None:
     """Keep the logs within the limit together: of one that has grown over its share, the newest share goes to `.1`.
 

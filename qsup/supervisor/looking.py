@@ -26,7 +26,9 @@ def look_at_threads(vm: VmState) -> None:
     if run.plan is None or run.process is None or (run.ids is None and not run.started):
         return
     kernel = known_kernel_threads(run)
-    seen = threads_of(run.process.pid) + kernel
+    own = threads_of(run.process.pid)
+    seen = own + kernel
+    run.truth.process_threads, run.truth.masks = len(own), tuple((thread.tid, thread.affinity) for thread in seen)
     ids = run.ids if run.ids is not None else ids_by_name(run.plan, seen)
     workers = frozenset(thread.tid for thread in kernel if thread.name.startswith(VHOST))
     ids = evolve(ids, vhost_kthreads=workers, kernel_helpers=frozenset(thread.tid for thread in kernel) - workers)

@@ -23,6 +23,7 @@ from qsup.supervisor.config_side import take_config
 from qsup.supervisor.console import open_console
 from qsup.supervisor.contain import contain_call, note_trouble
 from qsup.supervisor.execute import Execute, Hands
+from qsup.supervisor.fleet_watch import FleetWatch
 from qsup.supervisor.mending import mend_memory
 from qsup.supervisor.metric import Family
 from qsup.supervisor.metrics import Metrics
@@ -52,14 +53,16 @@ class Supervisor:
         self._nursery = nursery
         self._execute = execute if execute is not None else Hands(services, nursery)
         self._requests = Requests(services)
+        self._watch = FleetWatch(services)
         self._waits = WaitWatch(services.fleet)
         self._metrics = Metrics(services, self._waits)
         self._begun_s = time.time()
         self._files_known = False
 
     async def run_samplers(self) -> None:
-        """Sample who waits, and what the metrics need between two scrapes, for ever."""
+        """Watch all threads; sample who waits, and what the metrics need between two scrapes; for ever."""
         async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._watch.run)
             nursery.start_soon(self._waits.run)
             nursery.start_soon(self._metrics.run)
 

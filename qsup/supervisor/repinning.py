@@ -36,5 +36,6 @@ async def _repin(services: Services, vm: VmState, plan: VmPlan) -> None:
     if vm.run.rows:
         look_at_threads(vm)
         put_back(vm)
+        vm.run.truth.judge_again_s = 0.0  # by the new pins
     pools = " and ".join(dict.fromkeys(format_cpulist(vcpu.pin) for vcpu in plan.vcpus))  # one for each guest node
     services.events.publish("vm.repinned", f"the shared pool changed: its vCPUs now run on pCPUs {pools}", vm.name)

@@ -15,7 +15,7 @@ from qsup.supervisor.looking import look_at_threads, scan_kernel_threads
 from qsup.supervisor.observe import rules_of
 from qsup.supervisor.services import Services
 from qsup.supervisor.vm_state import RunSide, VmState
-from qsup.truth.drift import LEFT_ALONE_S, MOVES_LIMIT, WINDOW_S, judge, with_refused, with_settled
+from qsup.truth.drift import LEFT_ALONE_S, MOVES_LIMIT, WINDOW_S, judge, judge_again_s, with_refused, with_settled
 from qsup.truth.suspects import Scene, suspects_of
 from qsup.truth.threads import ThreadRow
 
@@ -37,9 +37,14 @@ async def tend_threads(services: Services, vm: VmState) -> None:
 
 async def _scan_where_due(run: RunSide) -> None:
     now_s = trio.current_time()
-    scanned_s = run.truth.scanned_s
-    if scanned_s is None or (now_s - scanned_s > SCAN_INTERVAL_S and _is_stale(run)):
+    truth = run.truth
+    if truth.scanned_s is not None and not _is_stale(run):
+        return
+    if truth.scanned_s is None or now_s - truth.scanned_s > SCAN_INTERVAL_S:
         await trio.to_thread.run_sync(scan_kernel_threads, run, now_s)
+        truth.judge_again_s = now_s  # what was found is looked at next
+    else:
+        truth.judge_again_s = min(truth.judge_again_s, truth.scanned_s + SCAN_INTERVAL_S)
 
 
 def _is_stale(run: RunSide) -> bool:
@@ -55,12 +60,14 @@ async def keep_in_place(services: Services, vm: VmState) -> None:
     truth = run.truth
     now_s = trio.current_time()
     first_look = run.adopted and not truth.drift
-    judged = judge(truth.drift, run.rows, now_s, repair=rules_of(vm).repair, first_look=first_look)
+    truth.repairing = rules_of(vm).repair
+    judged = judge(truth.drift, run.rows, now_s, repair=truth.repairing, first_look=first_look)
     refused = [row for row in judged.place if not _put(row)]
     truth.drift = with_refused(judged.memory, refused, now_s)
     if judged.place:
         look_at_threads(vm)
         truth.drift = with_settled(truth.drift, run.rows)
+    truth.judge_again_s = judge_again_s(truth.drift, run.rows, now_s)
     moved = [row for row in judged.moved if row not in refused]
     truth.repairs += len(moved)
     if moved or judged.reported or judged.given_up:

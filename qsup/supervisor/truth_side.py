@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 
 from attrs import define, field
 
+from qsup.host.thread_masks import ThreadMask
 from qsup.truth.drift import DriftMemory
 from qsup.truth.memory import MemoryCount
 
@@ -17,6 +19,9 @@ class TruthSide:
     `repairs` counts the threads that were put back. `kernel_threads`: the kernel threads that work for it, by id with their
     names; `scanned_s`: when they were looked for. `online`, `cpuset`: what was so when all threads were last in place.
     `refusals_told`: the kinds of thread of which it was said that the kernel does not let them be placed.
+    `process_threads`, `masks`: how many threads its process had at the last look, and the affinities of all that work for it;
+    `judge_again_s`: when judging them may come to something else although nothing moves; `repairing`: whether moved threads
+    were put back then. `logs_looked_s`, `trimmed`: when its logs were looked at, and whether they had grown too long.
     `count`: its pages, `counted_s` the moment; `misplaced_told`: the backends that were reported.
     """
 
@@ -26,6 +31,12 @@ class TruthSide:
     scanned_s: float | None = None
     online: frozenset[int] = frozenset()
     cpuset: frozenset[int] | None = None
+    process_threads: int = 0
+    masks: tuple[ThreadMask, ...] = ()
+    judge_again_s: float = 0.0
+    repairing: bool | None = None
+    logs_looked_s: float = -math.inf
+    trimmed: bool = False
     refusals_told: set[str] = field(factory=set)
     count: MemoryCount | None = None
     counted_s: float | None = None

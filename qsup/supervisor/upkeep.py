@@ -1,4 +1,4 @@
-"""What is looked at with every tick of a VM: its threads, and the size of its logs."""
+"""What a look at a VM is: its threads, and the size of its logs."""
 
 from __future__ import annotations
 

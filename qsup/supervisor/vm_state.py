@@ -171,12 +171,17 @@ class VmState:
     forgotten: bool = False
     busy: bool = False
     console_taken: bool = False
-    look_due_s: float = 0.0
+    look_wanted: bool = True
     _bell: trio.Event = field(factory=trio.Event)
     _changed: trio.Event = field(factory=trio.Event)
 
     def ring(self) -> None:
         """Something changed: the VM's task looks again."""
+        self._bell.set()
+
+    def want_look(self) -> None:
+        """The VM's task looks at its threads and logs as soon as it waits for something."""
+        self.look_wanted = True
         self._bell.set()
 
     async def wait_bell(self) -> None:

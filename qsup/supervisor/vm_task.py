@@ -1,10 +1,12 @@
 """One VM's task: observe → decide → execute, until nothing differs; then wait for a reason to look again.
 
-A reason is: the VM's bell (a QMP event, the pidfd, its file, a request), the moment that the decision named, or the tick.
+A reason is: the VM's bell (a QMP event, the pidfd, its file, a request, the fleet's watch), or the moment that the decision
+named.
 """
 
 from __future__ import annotations
 
+import math
 import time
 
 import trio
@@ -22,7 +24,6 @@ from qsup.supervisor.services import Services
 from qsup.supervisor.upkeep import look_after
 from qsup.supervisor.vm_state import VmState
 
-TICK_S = 1.0
 FIRST_RETRY_S = 0.01
 LAST_RETRY_S = 5.0
 REFUSED_RETRY_S = 10.0
@@ -74,19 +75,17 @@ def _decide(services: Services, vm: VmState) -> Decision:
 
 
 async def _wait(services: Services, vm: VmState, look_again_at_s: float | None) -> None:
-    """Until the bell, the moment, or the tick; at the tick, however often the bell rings, threads and logs are looked at."""
-    until_s = vm.look_due_s if look_again_at_s is None else min(look_again_at_s, vm.look_due_s)
-    with trio.move_on_at(until_s):
+    """Until the bell or the moment; where a look is wanted, it is taken before anything else is decided."""
+    with trio.move_on_at(math.inf if look_again_at_s is None else look_again_at_s):
         await vm.wait_bell()
-    now_s = trio.current_time()
-    if now_s >= vm.look_due_s:
-        vm.look_due_s = now_s + TICK_S
+    if vm.look_wanted:
+        vm.look_wanted = False
         await _look_after(services, vm)
 
 
 async def _look_after(services: Services, vm: VmState) -> None:
     error = await contain("looking after it", look_after(services, vm))
-    # Its process may end while it is looked at, and its log be full: the next tick looks again.
+    # Its process may end while it is looked at, and its log be full: the next look is soon.
     if error is not None and not isinstance(error, KernelRefused):
         note_trouble(services.events, vm, error)
 

@@ -7,6 +7,7 @@ no news. One that was, and is elsewhere now, was moved by somebody.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 from typing import Literal
 
@@ -134,6 +135,20 @@ def with_refused(memory: DriftMemory, refused: Iterable[ThreadRow], now_s: float
         if row.tid is not None
     }
     return {**memory, **left}
+
+
+def judge_again_s(memory: DriftMemory, rows: Iterable[ThreadRow], now_s: float) -> float:
+    """The moment from which judging may come to something else although no thread moves; infinite where there is none."""
+    moments = (_judge_again_s(memory.get(row.tid), row, now_s) for row in rows if row.tid is not None and row.verdict != "ok")
+    return min(moments, default=math.inf)
+
+
+def _judge_again_s(known: ThreadMemory | None, row: ThreadRow, now_s: float) -> float:
+    if known is not None and known.left != "no":
+        return known.left_until_s
+    if row.verdict != "drift" or (known is not None and known.reported == row.affinity):
+        return math.inf
+    return now_s
 
 
 def refused_tids(memory: DriftMemory) -> frozenset[int]:

@@ -193,3 +193,30 @@ async def test_an_orphan_whose_parent_was_killed_can_be_taken_over(subreaper: No
     assert adopted.ending().signal == signal.SIGTERM
     adopted.close()
     first.close()
+
+
+THREADS = """
+import sys, threading
+for _ in range(3):
+    threading.Thread(target=sys.stdin.read, daemon=True).start()
+print(flush=True)
+sys.stdin.read()
+"""
+
+
+def _child_with_threads() -> subprocess.Popen[bytes]:
+    child = subprocess.Popen([sys.executable, "-S", "-c", THREADS], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    assert child.stdout is not None
+    child.stdout.readline()
+    return child
+
+
+async def test_it_counts_the_threads_of_a_process() -> None:
+    with _child_with_threads() as child:
+        process = _handle(child.pid)
+        assert process.thread_count() == len(os.listdir(f"/proc/{child.pid}/task")) == 4
+        process.send_signal(signal.SIGKILL)
+        await process.wait_gone()
+        child.wait()
+        assert process.thread_count() == 0
+        process.close()

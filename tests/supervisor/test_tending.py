@@ -3,65 +3,30 @@
 from __future__ import annotations
 
 import os
-import subprocess
 from collections.abc import Iterator
 
 import pytest
 import trio
-from attrs import evolve
 
 from qsup.errors import KernelRefused
-from qsup.plan.policy import HostPolicy
-from qsup.process.handle import QemuProcess
-from qsup.process.identity import read_identity
-from qsup.spec.settings import SettingsSpec
 from qsup.supervisor import tending
-from qsup.supervisor.caps import CapsCache
-from qsup.supervisor.events import EventLog
 from qsup.supervisor.mending import mend_memory
 from qsup.supervisor.page_watch import COUNT_INTERVAL_S, _most_due, check_pages
-from qsup.supervisor.reservations import Reservations
 from qsup.supervisor.services import Services
 from qsup.supervisor.tending import tend_threads
 from qsup.supervisor.vm_state import VmState
-from qsup.truth.threads import ThreadIds
-from tests.truth.plans import a_plan
-
-MINE = frozenset(os.sched_getaffinity(0))
-PIN = frozenset({min(MINE)})
-needs_two = pytest.mark.skipif(len(MINE) < 2, reason="a thread can only be moved where there are two pCPUs")
+from tests.supervisor.standing_in import MINE, PIN, codes, needs_two, services_without_systemd, tid_of, vm_of_a_shell
 
 
 @pytest.fixture
 def vm() -> Iterator[VmState]:
-    with subprocess.Popen(["sh", "-c", "echo up; read _"], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as child:
-        assert child.stdout is not None
-        child.stdout.readline()
-        state = VmState("vm")
-        state.run.plan = evolve(a_plan([set(PIN)], set(MINE), {}, set(MINE)), nics=())
-        identity = read_identity(child.pid)
-        assert identity is not None
-        process = QemuProcess.open(identity)
-        assert process is not None
-        state.run.process, state.run.started, state.run.ids = process, True, ThreadIds({0: child.pid})
+    with vm_of_a_shell() as state:
         yield state
-        process.close()
-        child.kill()
 
 
 @pytest.fixture
 def services() -> Services:
-    policy = HostPolicy()
-    return Services(SettingsSpec(), policy, Reservations(policy), CapsCache(), EventLog(sinks=()), None, {})
-
-
-def codes(services: Services) -> list[str]:
-    return [event.code for event in services.events.history()]
-
-
-def tid_of(vm: VmState) -> int:
-    assert vm.run.process is not None
-    return vm.run.process.pid
+    return services_without_systemd()
 
 
 @needs_two
@@ -137,7 +102,7 @@ async def test_each_vm_is_counted_once_an_hour_the_longest_waiting_first(service
     assert _most_due(services, now_s) is other
     other.run.truth.counted_s = now_s + 1
     assert _most_due(services, now_s + 2) is None
-    assert _most_due(services, now_s + COUNT_INTERVAL_S + 0.5) is vm
+    assert _most_due(services, now_s + COUNT_INTERVAL_S + 1) is vm
 
 
 async def test_memory_that_is_where_it_should_be_is_not_moved(services: Services, vm: VmState) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import pytest
@@ -17,6 +18,7 @@ from qsup.truth.drift import (
     Judgement,
     fought_tids,
     judge,
+    judge_again_s,
     refused_tids,
     with_refused,
     with_settled,
@@ -161,3 +163,22 @@ def test_whatever_is_seen(looks: list[list[tuple[int, frozenset[int]]]], repair:
             moves.setdefault(row.tid, []).append(second)
     for times in moves.values():
         assert all(sum(0 <= moment - at < WINDOW_S for at in times) <= MOVES_LIMIT for moment in times)
+
+
+def test_what_rests_needs_no_further_judgement() -> None:
+    assert judge_again_s(after([(0, HOME)]).memory, [HOME], 7) == math.inf
+    reported = after([(0, HOME), (1, AWAY)], repair=False)
+    assert judge_again_s(reported.memory, [AWAY], 7) == math.inf
+    assert judge_again_s(reported.memory, [FARTHER], 7) == 7, "another mask is to be told"
+    offline = evolve(AWAY, verdict="not placeable")
+    assert judge_again_s({}, [offline], 7) == math.inf
+
+
+def test_what_did_not_come_back_is_judged_again_at_once_and_what_is_left_alone_at_its_time() -> None:
+    placed = after([(0, HOME), (1, AWAY)])
+    assert judge_again_s(placed.memory, [AWAY], 2) == 2
+    fought = after([(0, HOME), *((1 + turn, AWAY) for turn in range(MOVES_LIMIT + 1))])
+    assert fought.given_up
+    assert judge_again_s(fought.memory, [AWAY], 7) == 1 + MOVES_LIMIT + LEFT_ALONE_S
+    refused = with_refused({}, [AWAY], 3)
+    assert judge_again_s(refused, [evolve(AWAY, verdict="not placeable")], 7) == 3 + LEFT_ALONE_S

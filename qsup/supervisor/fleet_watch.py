@@ -1,0 +1,88 @@
+"""Once a second over the whole fleet: which VM is to be looked at? Its own task does the looking; most seconds none has to.
+
+Strategy: a full look reads two files for each thread and judges them all. Most seconds nothing has changed, and to know that
+takes one question a thread (its affinity) and one a process (how many threads it has): a thread that was moved, came or
+went shows there. What only time can change has its moment (`judge_again_s`). Where a guest does not run yet, or is being
+stopped, its VM is looked at every second; and every VM once a minute whatever was seen, so that nothing hangs on this being
+right.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+
+import trio
+
+from qsup.host.thread_masks import have_masks
+from qsup.host.topology import online_pcpus
+from qsup.process.log_dir import logs_are_long
+from qsup.supervisor.observe import rules_of
+from qsup.supervisor.services import Services
+from qsup.supervisor.vm_state import RunSide, VmState
+
+PERIOD_S = 1.0
+LOGS_PERIOD_S = 5.0
+FULL_LOOK_S = 60.0
+"""Within this time every VM gets a full look in any case, a few of them each second."""
+
+
+class FleetWatch:
+    """Sees what differs from the last look at each VM."""
+
+    def __init__(self, services: Services) -> None:
+        self._fleet = services.fleet
+        self._online = online_pcpus()
+        self._turn = 0
+
+    async def run(self) -> None:
+        """Watch for ever."""
+        while True:
+            due_s = trio.current_time() + PERIOD_S
+            self.sweep()
+            await trio.sleep_until(due_s)
+
+    def sweep(self) -> None:
+        """One turn over all VMs: those of whom anything differs are to be looked at.
+
+        Touches: sched_getaffinity of all threads; the links of /proc/PID/task; the sizes of logs; the list of online pCPUs.
+        """
+        now_s = trio.current_time()
+        online = online_pcpus()
+        hotplugged, self._online = online != self._online, online
+        for vm in self._in_turn():
+            vm.want_look()
+        for vm in self._fleet.values():
+            if not vm.look_wanted and (hotplugged or differs(vm, now_s)):
+                vm.want_look()
+
+    def _in_turn(self) -> Iterator[VmState]:
+        """A part of the fleet, another one each second, so that all have had their turn within the time of a full look."""
+        stride = round(FULL_LOOK_S / PERIOD_S)
+        self._turn = (self._turn + 1) % stride
+        return itertools.islice(self._fleet.values(), self._turn, None, stride)
+
+
+def differs(vm: VmState, now_s: float) -> bool:
+    """Whether a full look at this VM may see or do something that the last one did not."""
+    run = vm.run
+    if run.process is None or run.gone or (run.ids is None and not run.started):
+        return False
+    if not run.started or not run.rows or run.stop_stage != "none":
+        return True
+    truth = run.truth
+    if now_s >= truth.judge_again_s or truth.repairing != rules_of(vm).repair:
+        return True
+    if run.process.thread_count() != truth.process_threads or not have_masks(truth.masks):
+        return True
+    return _logs_are_long(run, now_s)
+
+
+def _logs_are_long(run: RunSide, now_s: float) -> bool:
+    """Looked at every few seconds; every second where they had to be trimmed the last time."""
+    truth = run.truth
+    if run.plan is None or (now_s - truth.logs_looked_s < LOGS_PERIOD_S and not truth.trimmed):
+        return False
+    truth.logs_looked_s = now_s
+    truth.trimmed = logs_are_long(run.plan.paths.log_dir, run.plan.log_bytes)
+    return truth.trimmed
