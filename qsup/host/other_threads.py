@@ -51,6 +51,8 @@ class OtherThreads:
             if not name.isdigit():
                 continue
             pid = int(name)
+            if pid in vms_by_pid and ours(pid):
+                continue  # its threads are read as targets; one that is not among them yet will be, a second later
             text = read_small(f"/proc/{name}/stat")
             stat = stat_of(text)
             if stat is not None and text is not None:

@@ -22,6 +22,7 @@ _TICKS_A_SECOND = os.sysconf("SC_CLK_TCK")
 _TICK_NS = 1_000_000_000 // _TICKS_A_SECOND
 _IDLE, _IOWAIT, _IRQ, _SOFTIRQ, _STEAL = 3, 4, 5, 6, 7
 _PATIENCE = 12
+_MOSTLY = 0.5
 
 
 @frozen
@@ -45,30 +46,47 @@ class SchedSamples:
         self._others = OtherThreads()
         self._quotas = Quotas()
         self._last: HostSample | None = None
+        self._targets: Sequence[Target] = ()
+        self._vms: dict[int, str] = {}
         self._quiet = _PATIENCE
 
     def take(self, targets: Sequence[Target], *, watched: bool) -> HostSample:
-        """A sample of now.
+        """A sample of now. Counters of a thread that did nothing since the last one are the very same object.
 
         Args:
+            targets: the same object as the last time where no thread came or went.
             watched: look at the rest of the host in any case; else only while a thread waits, and a while longer.
         """
         at_ns, at_ticks = time.monotonic_ns(), int(time.clock_gettime(time.CLOCK_BOOTTIME) * _TICKS_A_SECOND)
-        threads: dict[ThreadKey, tuple[Thread, Counters]] = {}
-        for target in targets:
-            found = self._counters.read(target.pid, target.tid, fixed=target.fixed)
-            if found is not None:
-                threads[target.tid, found[0]] = (target.thread, found[1])
-        vms = {target.pid: target.thread.vm or "" for target in targets}
-        throttled: dict[str, int] = {}
-        for pid, vm in vms.items():
-            throttled[vm] = max(throttled.get(vm, 0), self._quotas.throttled_ns(pid))
-        sample = HostSample(at_ns, at_ticks, threads, None, read_pcpu_times(), throttled)
-        self._counters.keep_only((target.pid, target.tid) for target in targets)
-        self._quotas.keep_only(vms)
-        sample = self._with_others(sample, vms, watched)
+        if targets is not self._targets:
+            self._take_targets(targets)
+        pcpus = read_pcpu_times()
+        sample = HostSample(at_ns, at_ticks, self._read(at_ns, pcpus), None, pcpus, self._throttled_ns())
+        sample = self._with_others(sample, self._vms, watched)
         self._last = sample
         return sample
+
+    def _take_targets(self, targets: Sequence[Target]) -> None:
+        self._targets = targets
+        self._vms = {target.pid: target.thread.vm or "" for target in targets}
+        self._counters.keep_only((target.pid, target.tid) for target in targets)
+        self._quotas.keep_only(self._vms)
+
+    def _read(self, at_ns: int, pcpus: dict[int, PcpuTimes]) -> dict[ThreadKey, tuple[Thread, Counters]]:
+        idle = _idle_since(self._last, at_ns, pcpus)
+        read = self._counters.read
+        threads = {}
+        for target in self._targets:
+            found = read(target.pid, target.tid, fixed=target.fixed, idle=idle)
+            if found is not None:
+                threads[target.tid, found[0]] = (target.thread, found[1])
+        return threads
+
+    def _throttled_ns(self) -> dict[str, int]:
+        throttled: dict[str, int] = {}
+        for pid, vm in self._vms.items():
+            throttled[vm] = max(throttled.get(vm, 0), self._quotas.throttled_ns(pid))
+        return throttled
 
     def close(self) -> None:
         """Close all descriptors."""
@@ -96,11 +114,22 @@ def _with_moves(key: ThreadKey, row: _Row, old: _Row | None, where: frozenset[in
     """The row with its moves: those of a thread that did not run since stay as they were, without asking."""
     thread, now = row
     if old is not None and old[1].timeslices == now.timeslices and old[1].run_ns == now.run_ns:
-        known = old[1].migrations
-        return row if known is None else (thread, now._replace(migrations=known, involuntary=old[1].involuntary))
+        if old[1].migrations is None:
+            return row
+        same = now._replace(migrations=old[1].migrations, involuntary=old[1].involuntary)
+        return thread, old[1] if same == old[1] else same
     if now.pcpu in waited or (now.pcpu in where and not now.fixed):
         return thread, with_moves(key[0], now)
     return row
+
+
+def _idle_since(last: HostSample | None, at_ns: int, pcpus: dict[int, PcpuTimes]) -> frozenset[int]:
+    """The pCPUs that were idle for most of the time: no thread stood waiting there all the while."""
+    if last is None:
+        return frozenset()
+    least_ns = _MOSTLY * (at_ns - last.at_ns)
+    known = ((pcpu, times.idle_ns, last.pcpus.get(pcpu)) for pcpu, times in pcpus.items())
+    return frozenset(pcpu for pcpu, idle_ns, then in known if then is not None and idle_ns - then.idle_ns > least_ns)
 
 
 def read_pcpu_times(root: str = "/") -> dict[int, PcpuTimes]:

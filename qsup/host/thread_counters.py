@@ -1,8 +1,10 @@
 """The scheduler's counters of single threads, by descriptors that are kept open.
 
 Strategy: a descriptor of /proc/PID/task/TID belongs to that very thread: once it is gone, reading says ESRCH, also when the
-id is used again. So a kept descriptor needs no check of identity, and reading costs a fifth of open, read and close. What
-cannot be read is None. Source: man 5 proc_pid_stat, Documentation/scheduler/sched-stats.rst, kernel/sched/debug.c
+id is used again. So a kept descriptor needs no check of identity, and reading costs a fifth of open, read and close. A thread
+whose schedstat is the same as before has not run and not ended a wait: where its pCPU had nothing to do either, its stat is
+not read at all, and the very same counters are returned. What cannot be read is None. Source: man 5 proc_pid_stat,
+Documentation/scheduler/sched-stats.rst, kernel/sched/debug.c
 (proc_sched_show_task; the file `sched` is there with CONFIG_SCHED_DEBUG, on every kernel since 6.15).
 """
 
@@ -11,15 +13,16 @@ from __future__ import annotations
 import contextlib
 import os
 import resource
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 
-from attrs import frozen
+from attrs import define, frozen
 
 from qsup.truth.wait_samples import Counters
 
 _READ_BYTES = 4096
 _STATE, _UTIME, _STIME, _THREADS, _START, _PROCESSOR = 0, 11, 12, 17, 19, 36
 _FDS_EACH = 2
+_RUNNABLE = "R"
 _TIMES = 3
 _MIGRATIONS, _INVOLUNTARY = b"se.nr_migrations", b"nr_involuntary_switches"
 
@@ -85,6 +88,16 @@ def _row_of(text: bytes, name: bytes) -> int | None:
     return int(value) if value.isdigit() else None
 
 
+@define(eq=False)
+class _Kept:
+    """The descriptors of one thread, and what they said last."""
+
+    schedstat_fd: int
+    stat_fd: int
+    times: bytes = b""
+    found: tuple[int, Counters] | None = None
+
+
 class ThreadCounters:
     """Reads threads again and again. Where descriptors run short, the rest is opened at each reading.
 
@@ -93,23 +106,33 @@ class ThreadCounters:
 
     def __init__(self, most_fds: int | None = None) -> None:
         self._most_fds = resource.getrlimit(resource.RLIMIT_NOFILE)[0] // 2 if most_fds is None else most_fds
-        self._kept: dict[tuple[int, int], tuple[int, int]] = {}
+        self._kept: dict[tuple[int, int], _Kept] = {}
 
-    def read(self, pid: int, tid: int, *, fixed: bool = False) -> tuple[int, Counters] | None:
-        """(start time in ticks, counters) of one thread, or None where it is gone.
+    def read(
+        self, pid: int, tid: int, *, fixed: bool = False, idle: Container[int] = frozenset()
+    ) -> tuple[int, Counters] | None:
+        """(start time in ticks, counters) of one thread, or None where it is gone. The same object where nothing is new.
 
         Args:
             fixed: its mask holds a single pCPU, as somebody knows already.
+            idle: the pCPUs that were idle for so long since the last reading that nobody can have waited there ever since.
         """
         kept = self._kept.get((pid, tid)) or self._open(pid, tid)
         if kept is None:
             directory = f"/proc/{pid}/task/{tid}/"
             return _together(read_small(directory + "schedstat"), read_small(directory + "stat"), fixed)
         try:
-            return _together(os.pread(kept[0], _READ_BYTES, 0), os.pread(kept[1], _READ_BYTES, 0), fixed)
+            times = os.pread(kept.schedstat_fd, _READ_BYTES, 0)
+            last = kept.found
+            if times == kept.times and last is not None and _rests(last[1], fixed, idle):
+                return last
+            fresh = _together(times, os.pread(kept.stat_fd, _READ_BYTES, 0), fixed)
         except OSError:
             self._close((pid, tid))
             return None
+        if last is None or fresh != last or last[1].state == _RUNNABLE:
+            kept.times, kept.found = times, fresh
+        return kept.found
 
     def keep_only(self, threads: Iterable[tuple[int, int]]) -> None:
         """Close what belongs to other threads than these (pid, tid)."""
@@ -125,7 +148,7 @@ class ThreadCounters:
         """How many descriptors are kept."""
         return len(self._kept) * _FDS_EACH
 
-    def _open(self, pid: int, tid: int) -> tuple[int, int] | None:
+    def _open(self, pid: int, tid: int) -> _Kept | None:
         if self.open_fds + _FDS_EACH > self._most_fds:
             return None
         directory = f"/proc/{pid}/task/{tid}/"
@@ -138,13 +161,18 @@ class ThreadCounters:
         except OSError:
             os.close(first)
             return None
-        self._kept[pid, tid] = (first, second)
-        return first, second
+        kept = self._kept[pid, tid] = _Kept(first, second)
+        return kept
 
     def _close(self, thread: tuple[int, int]) -> None:
-        for fd in self._kept.pop(thread, ()):
+        kept = self._kept.pop(thread, None)
+        for fd in (kept.schedstat_fd, kept.stat_fd) if kept is not None else ():
             with contextlib.suppress(OSError):
                 os.close(fd)
+
+
+def _rests(last: Counters, fixed: bool, idle: Container[int]) -> bool:
+    return last.state != _RUNNABLE and last.pcpu in idle and last.fixed == fixed
 
 
 def _together(schedstat: bytes | None, stat: bytes | None, fixed: bool) -> tuple[int, Counters] | None:

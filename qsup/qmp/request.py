@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import trio
 from attrs import define, field
 
 from qsup.errors import QmpLost, QmpRefused
 from qsup.qmp.messages import Answer, Refusal
 
+Outcome = Answer | Refusal | QmpLost
+
 
 @define(eq=False)
 class Request:
     """A command between its caller and its reply; it may outlive its caller.
+
+    `on_outcome` is called when it is settled, for a caller that does not wait.
 
     `begun`: a byte of it may have left. `outcome`: its reply, or how it was lost; None while it is open. The turns that it
     holds are given back when it is settled, or by its caller when it was never sent.
@@ -22,7 +28,8 @@ class Request:
     line: bytes
     fds: tuple[int, ...]
     begun: bool = False
-    outcome: Answer | Refusal | QmpLost | None = None
+    on_outcome: Callable[[Outcome], None] | None = None
+    outcome: Outcome | None = None
     settled: trio.Event = field(factory=trio.Event)
     _turns: list[trio.Semaphore] = field(factory=list)
 
@@ -30,6 +37,15 @@ class Request:
         """Wait for `turn` and hold it."""
         await turn.acquire()
         self._turns.append(turn)
+
+    def take_nowait(self, turn: trio.Semaphore) -> bool:
+        """Hold `turn` where it is free; False where it is not."""
+        try:
+            turn.acquire_nowait()
+        except trio.WouldBlock:
+            return False
+        self._turns.append(turn)
+        return True
 
     def give_back_turns(self) -> None:
         """Release every turn held; harmless when done before."""
@@ -40,11 +56,13 @@ class Request:
         """A byte of the line may have left."""
         self.begun = True
 
-    def settle(self, outcome: Answer | Refusal | QmpLost) -> None:
+    def settle(self, outcome: Outcome) -> None:
         """The command is over: wake whoever waits for it."""
         self.outcome = outcome
         self.give_back_turns()
         self.settled.set()
+        if self.on_outcome is not None:
+            self.on_outcome(outcome)
 
     def value(self) -> object:
         """The reply's value, or raise what the outcome means; without an outcome, the deadline passed."""

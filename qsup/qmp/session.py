@@ -8,7 +8,7 @@ its reply, or the end of the connection. Only the reader closes the stream; whoe
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 
 import trio
@@ -17,8 +17,8 @@ from qsup.errors import QmpLost
 from qsup.qmp.event_stream import EventStream
 from qsup.qmp.framing import LineSplitter
 from qsup.qmp.messages import QmpEvent, QmpGreeting, incoming_of, malformed, request_line
-from qsup.qmp.request import Request
-from qsup.qmp.wire import write_line
+from qsup.qmp.request import Outcome, Request
+from qsup.qmp.wire import write_at_once, write_line
 
 # libvirt takes 10 MiB; the longest known reply, query-qmp-schema, is 0.2 MiB with QEMU 7.2
 LINE_LIMIT_BYTES = 16 * 2**20
@@ -124,6 +124,31 @@ class QmpSession:
             if request.number not in self._unanswered:
                 request.give_back_turns()
         return request.value()
+
+    def post(self, command: str, on_outcome: Callable[[Outcome], None]) -> bool:
+        """Send a command without arguments and wait for nothing: neither for its reply nor for others' commands.
+
+        Args:
+            on_outcome: called once, with the reply or how it was lost; from the reader's task, so it must not raise.
+
+        Returns:
+            False where it could not leave at once: nothing was sent, and nothing will be called.
+        """
+        if self._ending is not None or self._writing.locked():
+            return False
+        self._last_number += 1
+        request = Request(self._last_number, command, request_line(self._last_number, command, None), (), on_outcome=on_outcome)
+        if not request.take_nowait(self._slots):
+            return False
+        sent_bytes = write_at_once(self._stream, request.line)
+        if sent_bytes == 0:
+            request.give_back_turns()
+            return False
+        request.mark_begun()
+        self._unanswered[request.number] = request
+        if sent_bytes < len(request.line):
+            self._end("qmp.closed", f"the write of {command} was interrupted")
+        return True
 
     async def _send(self, request: Request) -> None:
         # first the turn that others may hold for long: a command waiting for it must not occupy a slot

@@ -8,6 +8,7 @@ as begun just before `send_all`.
 from __future__ import annotations
 
 import array
+import os
 import socket
 from collections.abc import Callable, Sequence
 
@@ -33,6 +34,16 @@ async def write_line(stream: trio.abc.Stream, line: bytes, fds: Sequence[int], o
     await trio.lowlevel.checkpoint_if_cancelled()
     on_first_byte()
     await stream.send_all(line)
+
+
+def write_at_once(stream: trio.abc.Stream, line: bytes) -> int:
+    """Write what the socket takes without waiting; the number of bytes, 0 also where the connection is gone or no socket."""
+    if not isinstance(stream, trio.SocketStream):
+        return 0
+    try:
+        return os.write(stream.socket.fileno(), line)
+    except OSError:
+        return 0
 
 
 async def _write_to_socket(

@@ -3,8 +3,8 @@
 Strategy: a full look reads two files for each thread and judges them all. Most seconds nothing has changed, and to know that
 takes one question a thread (its affinity) and one a process (how many threads it has): a thread that was moved, came or
 went shows there. What only time can change has its moment (`judge_again_s`). Where a guest does not run yet, or is being
-stopped, its VM is looked at every second; and every VM once a minute whatever was seen, so that nothing hangs on this being
-right.
+stopped, its VM is looked at every second; and every VM once in five minutes whatever was seen, so that nothing hangs on this
+being right.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from qsup.supervisor.vm_state import RunSide, VmState
 
 PERIOD_S = 1.0
 LOGS_PERIOD_S = 5.0
-FULL_LOOK_S = 60.0
+FULL_LOOK_S = 300.0
 """Within this time every VM gets a full look in any case, a few of them each second."""
 
 

@@ -7,6 +7,7 @@ probe and what operators ask, so that a slow question of theirs never stands bef
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 
 import trio
 
@@ -14,11 +15,18 @@ from qsup.errors import KernelRefused, QmpLost, QmpRefused
 from qsup.qmp import verbs
 from qsup.qmp.connect import connect_unix
 from qsup.qmp.lifecycle_events import BlockIoError, GuestPanicked, LifecycleEvent, NicRxFilterChanged, lifecycle_event_of
+from qsup.qmp.messages import Answer
+from qsup.qmp.request import Outcome
+from qsup.qmp.results import RunStatus
 from qsup.qmp.session import QmpSession, open_session
+from qsup.qmp.shapes import Shape
 
 CONNECT_TIMEOUT_S = 5.0
 RECONNECT_DELAY_S = 0.5
 SETTLE_TIMEOUT_S = 5.0
+PROBES_APART = 2
+"""Between an answer and the next question, in patiences."""
+
 
 _QUIET = (KernelRefused, QmpLost, QmpRefused)
 Serve = Callable[[QmpSession], Awaitable[None]]
@@ -28,7 +36,7 @@ class QmpLink:
     """What is known of a QEMU through its monitor.
 
     `greeted`: it has greeted once in its life. `silent_since_s`: since when (trio's clock) it has not answered, None while
-    it does; it is asked every `patience_s` and has as long to answer. `status`: its RunState as last told. `panic`: what the
+    it does; it has `patience_s` to answer. `status`: its RunState as last told. `panic`: what the
     guest left when it panicked. `io_error`: the disk error that stopped it.
     """
 
@@ -55,6 +63,9 @@ class QmpLink:
         self.panic: GuestPanicked | None = None
         self.io_error: BlockIoError | None = None
         self._telemetry_up = trio.Event()
+        self._probe_due_s = 0.0
+        self._asked_at_s: float | None = None
+        self._asked = False
         self._settled = trio.Event()
         if greeted:
             self._settled.set()
@@ -129,25 +140,43 @@ class QmpLink:
     async def _serve_telemetry(self, session: QmpSession) -> None:
         self.telemetry = session
         self._telemetry_up.set()
+        self._asked_at_s, self._probe_due_s = None, 0.0
+        self.probe(trio.current_time())
         try:
-            while not session.closed:
-                await self._probe(session)
-                with trio.move_on_after(self._patience_s):
-                    await session.wait_closed()
+            await session.wait_closed()
         finally:
             self.telemetry = None
             self._telemetry_up = trio.Event()
 
-    async def _probe(self, session: QmpSession) -> None:
-        asked_at_s = trio.current_time()
-        try:
-            status = await verbs.query_status(session, timeout_s=self._patience_s)
-        except QmpLost:
-            self._note_silent(asked_at_s)
+    def probe(self, now_s: float) -> None:
+        """Ask QEMU for its RunState where that is due; note where it has not answered in time, or cannot even be asked.
+
+        Touches: QMP query-status on the telemetry connection. Nobody waits for the answer: it is taken when it comes.
+        """
+        session = self.telemetry
+        if session is None or now_s < self._probe_due_s:
             return
+        if self._asked_at_s is None:
+            self._asked_at_s, self._asked = now_s, False
+        if not self._asked:
+            self._asked = session.post("query-status", self._take_outcome)
+        if self._asked_at_s is not None and now_s - self._asked_at_s >= self._patience_s:
+            self._note_silent(self._asked_at_s)
+
+    def _take_outcome(self, outcome: Outcome) -> None:
+        """What became of the probe. A connection that ended is made again: that tells whether QEMU is silent."""
+        self._asked_at_s = None
+        if isinstance(outcome, QmpLost):
+            return
+        self._probe_due_s = trio.current_time() + PROBES_APART * self._patience_s
         self._note_answer()
-        if self.control is not None and status.status != self.status:
-            self.status = status.status
+        with suppress(QmpRefused):
+            if self.control is not None and isinstance(outcome, Answer):
+                self._take_status(RunStatus.of(Shape("query-status", outcome.value)).status)
+
+    def _take_status(self, status: str) -> None:
+        if status != self.status:
+            self.status = status
             self._changed()
 
     async def refresh_status(self, session: QmpSession) -> None:

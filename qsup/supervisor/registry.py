@@ -27,6 +27,7 @@ from qsup.supervisor.fleet_watch import FleetWatch
 from qsup.supervisor.mending import mend_memory
 from qsup.supervisor.metric import Family
 from qsup.supervisor.metrics import Metrics
+from qsup.supervisor.monitor_watch import watch_monitors
 from qsup.supervisor.observe import observed_of
 from qsup.supervisor.power_memory import power_at_first_sight
 from qsup.supervisor.publish import full_view_of, view_of
@@ -60,9 +61,10 @@ class Supervisor:
         self._files_known = False
 
     async def run_samplers(self) -> None:
-        """Watch all threads; sample who waits, and what the metrics need between two scrapes; for ever."""
+        """Watch all threads and all monitors; sample who waits, and what the metrics need between two scrapes; for ever."""
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._watch.run)
+            nursery.start_soon(watch_monitors, self._services.fleet)
             nursery.start_soon(self._waits.run)
             nursery.start_soon(self._metrics.run)
 

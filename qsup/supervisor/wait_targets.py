@@ -1,22 +1,47 @@
-"""Which threads are sampled: those that the last look at each VM found; where its monitor has not told them, those by name."""
+"""Which threads are sampled: those that the last look at each VM found; where its monitor has not told them, those by name.
+
+What the last look found stays the same for minutes: the targets of a VM are made once for each look, and the list of all is
+the same object as long as nothing of it changed.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Mapping, Sequence
 
 from qsup.host.affinity import threads_of
 from qsup.host.sched_samples import Target
 from qsup.supervisor.vm_state import VmState
+from qsup.truth.threads import ThreadRow
 from qsup.truth.wait_names import name_in_vm, role_by_name
 from qsup.truth.wait_samples import Thread
 
 
-def targets_of(fleet: Iterable[VmState]) -> list[Target]:
-    """All threads of all VMs that run.
+class Targets:
+    """The targets of a fleet, kept."""
 
-    Touches: /proc/PID/task of a VM whose thread ids are not known.
-    """
-    return [target for vm in fleet if vm.run.process is not None and not vm.run.gone for target in _targets_of(vm)]
+    def __init__(self, fleet: Mapping[str, VmState]) -> None:
+        self._fleet = fleet
+        self._kept: dict[str, tuple[int, tuple[ThreadRow, ...], list[Target]]] = {}
+        self._all: Sequence[Target] = ()
+
+    def current(self) -> Sequence[Target]:
+        """All threads of all VMs that run.
+
+        Touches: /proc/PID/task of a VM whose thread ids are not known.
+        """
+        kept = {vm.name: self._of(vm) for vm in self._fleet.values() if vm.run.process is not None and not vm.run.gone}
+        if kept.keys() != self._kept.keys() or any(entry is not self._kept[name] for name, entry in kept.items()):
+            self._kept = kept
+            self._all = [target for entry in kept.values() for target in entry[2]]
+        return self._all
+
+    def _of(self, vm: VmState) -> tuple[int, tuple[ThreadRow, ...], list[Target]]:
+        assert vm.run.process is not None
+        pid, rows = vm.run.process.pid, vm.run.rows
+        kept = self._kept.get(vm.name)
+        if kept is not None and rows and kept[0] == pid and kept[1] is rows:
+            return kept
+        return pid, rows, list(_targets_of(vm))
 
 
 def _targets_of(vm: VmState) -> Iterator[Target]:

@@ -6,7 +6,7 @@ Sampling and comparing run in a worker thread, one turn at a time; what they lea
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 
 import trio
@@ -14,7 +14,7 @@ from attrs import define, field, frozen
 
 from qsup.host.sched_samples import SchedSamples, Target
 from qsup.supervisor.vm_state import VmState
-from qsup.supervisor.wait_targets import targets_of
+from qsup.supervisor.wait_targets import Targets
 from qsup.truth.wait import WaitInterval, wait_interval
 from qsup.truth.wait_history import WaitHistory, WaitMinute
 from qsup.truth.wait_samples import HostSample
@@ -67,6 +67,7 @@ class WaitWatch:
     def __init__(self, fleet: Mapping[str, VmState], samples: SchedSamples | None = None, aside: Aside = in_a_thread) -> None:
         """Watch the VMs that the fleet holds at each turn; `aside` runs what takes long."""
         self._fleet = fleet
+        self._targets = Targets(fleet)
         self._aside = aside
         self._samples = samples if samples is not None else SchedSamples()
         self._watched: dict[str, _Watched] = {}
@@ -94,7 +95,7 @@ class WaitWatch:
             await self._wake.wait()
 
     async def _turn(self) -> None:
-        targets = targets_of(self._fleet.values())
+        targets = self._targets.current()
         watched = bool(self._followers)
         interval = await self._aside(lambda: self._compare(targets, watched))
         for gone in self._watched.keys() - self._fleet.keys():
@@ -102,7 +103,7 @@ class WaitWatch:
         if interval is not None:
             self._publish(WaitReport(time.time(), interval))
 
-    def _compare(self, targets: list[Target], watched: bool) -> WaitInterval | None:
+    def _compare(self, targets: Sequence[Target], watched: bool) -> WaitInterval | None:
         """In a worker thread: nobody else touches the samples and what was told ahead."""
         sample = self._samples.take(targets, watched=watched)
         last, self._last = self._last, sample

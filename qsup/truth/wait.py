@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from attrs import field, frozen
 
 from qsup.truth.wait_blame import FIRST_LOOK, MOVED, Blamed, Ledger, blame, ledger_of
-from qsup.truth.wait_samples import HostSample, PcpuTimes, ThreadKey
+from qsup.truth.wait_samples import Counters, HostSample, PcpuTimes, Thread, ThreadKey
 from qsup.truth.wait_spent import Credits, Spent, may_wait, spent_of, waited_ns
 
 NOTICEABLE = 0.01
@@ -98,7 +98,7 @@ def wait_interval(before: HostSample, after: HostSample, credits: Credits) -> tu
     span_ns = after.at_ns - before.at_ns
     if span_ns <= 0:
         return None
-    spent = [item for key in after.threads if (item := spent_of(key, before, after)) is not None]
+    spent, untold = _all_spent(before, after)
     blamed = before.others is not None and after.others is not None
     ledgers = _ledgers(spent, before, after, blamed)
     told: dict[ThreadKey, int] = {}
@@ -111,11 +111,31 @@ def wait_interval(before: HostSample, after: HostSample, credits: Credits) -> tu
             told[item.key] = ahead_ns
     view = _View(span_ns, waits, ledgers, blamed)
     throttled = {vm: now - before.throttled_ns.get(vm, now) for vm, now in after.throttled_ns.items()}
-    by_vm: defaultdict[str, list[Spent]] = defaultdict(list)
-    for item in spent:
-        by_vm[item.thread.vm or ""].append(item)
+    done = {item.key: item for item in spent}
+    by_vm: defaultdict[str, list[Spent | _Quiet]] = defaultdict(list)
+    for key, row in after.threads.items():
+        if key not in untold:
+            by_vm[row[0].vm or ""].append(done.get(key) or (key, row))
     vms = tuple(_vm_wait(vm, items, max(throttled.get(vm, 0), 0), view) for vm, items in sorted(by_vm.items()))
     return WaitInterval(span_ns / 1e9, blamed, _steal_share(before.pcpus, after.pcpus, span_ns), vms), told
+
+
+def _all_spent(before: HostSample, after: HostSample) -> tuple[list[Spent], set[ThreadKey]]:
+    """(what each thread did, of those that did something; those of which it cannot be told).
+
+    A sampler hands on the very counters of a thread that did nothing.
+    """
+    spent, untold = [], set()
+    for key, row in after.threads.items():
+        old = before.threads.get(key)
+        if old is not None and old[1] is row[1]:
+            continue
+        item = spent_of(key, before, after)
+        if item is not None:
+            spent.append(item)
+        else:
+            untold.add(key)
+    return spent, untold
 
 
 def waited_pcpus(before: HostSample, after: HostSample) -> frozenset[int]:
@@ -124,9 +144,12 @@ def waited_pcpus(before: HostSample, after: HostSample) -> frozenset[int]:
     found = set()
     for key, (_, now) in after.threads.items():
         old = before.threads.get(key)
-        if old is not None and may_wait(old[1], now, least_ns):
+        if old is not None and old[1] is not now and may_wait(old[1], now, least_ns):
             found.add(now.pcpu)
     return frozenset(found)
+
+
+_Quiet = tuple[ThreadKey, tuple[Thread, Counters]]
 
 
 @frozen
@@ -150,12 +173,18 @@ def _ledgers(spent: list[Spent], before: HostSample, after: HostSample, blamed: 
     return {pcpu: ledger_of(items, before.pcpus.get(pcpu), after.pcpus.get(pcpu), span_ns) for pcpu, items in there.items()}
 
 
-def _vm_wait(vm: str, items: list[Spent], throttled_ns: int, view: _View) -> VmWait:
-    all_ns = sum(view.waits[item.key] for item in items)
+def _vm_wait(vm: str, items: list[Spent | _Quiet], throttled_ns: int, view: _View) -> VmWait:
+    all_ns = sum(view.waits[item.key] for item in items if isinstance(item, Spent))
     held = min(throttled_ns / all_ns, 1.0) if all_ns else 0.0
     classes: defaultdict[str, list[int]] = defaultdict(lambda: [0, 0, 0])
     threads = []
     for item in items:
+        if not isinstance(item, Spent):
+            key, (thread, counters) = item
+            classes[thread.thread_class][2] += 1
+            if thread.thread_class == "vcpu":
+                threads.append(ThreadWait(thread.role, "vcpu", key[0], counters.pcpu, 0.0, 0.0))
+            continue
         wait_ns = view.waits[item.key]
         total = classes[item.thread.thread_class]
         total[0] += item.run_ns

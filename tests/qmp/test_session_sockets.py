@@ -12,7 +12,9 @@ import trio.testing
 from trio.testing import MockClock
 
 from qsup.errors import KernelRefused, QmpLost
-from qsup.qmp.session import QmpSession
+from qsup.qmp.messages import Answer
+from qsup.qmp.request import Outcome
+from qsup.qmp.session import UNANSWERED_LIMIT, QmpSession
 from tests.qmp.speaker import Speaker, open_talk, socket_streams
 
 HUGE = {"command-line": "x" * 2**22}
@@ -196,3 +198,53 @@ async def test_descriptors_need_a_socket(autojump_clock: MockClock, memfd: int) 
     async with open_talk() as (session, _):
         with pytest.raises(ValueError, match="cannot pass through a StapledStream"):
             await pass_fd(session, memfd)
+
+
+async def test_a_posted_command_is_waited_for_by_nobody(autojump_clock: MockClock) -> None:
+    async with open_talk(socket_streams()) as (session, speaker):
+        outcomes: list[Outcome] = []
+        assert session.post("query-status", outcomes.append)
+        request = await speaker.hear()
+        assert (request["execute"], outcomes) == ("query-status", [])
+        await speaker.answer(request, {"status": "running"})
+        await trio.testing.wait_all_tasks_blocked()
+        (outcome,) = outcomes
+        assert isinstance(outcome, Answer)
+        assert outcome.value == {"status": "running"}
+        assert session.post("query-status", outcomes.append)
+        await speaker.hear()
+        await speaker.close()
+        await session.wait_closed()
+        lost = outcomes[1]
+        assert isinstance(lost, QmpLost)
+        assert (lost.code, lost.outcome_known) == ("qmp.closed", False)
+        assert not session.post("query-status", outcomes.append)
+        assert len(outcomes) == 2
+
+
+async def test_what_cannot_leave_at_once_is_not_posted(autojump_clock: MockClock) -> None:
+    ours, theirs = socket_streams()
+    async with open_talk((ours, theirs)) as (session, speaker):
+        outcomes: list[Outcome] = []
+        stuffing = await stuff(ours)
+        assert not session.post("query-status", outcomes.append)
+        for _ in range(stuffing):
+            assert await speaker.hear_line() == b""
+        for _ in range(UNANSWERED_LIMIT):
+            assert session.post("query-status", outcomes.append)
+        assert not session.post("query-status", outcomes.append), "a hung QEMU gets no more"
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(speaker.serve, {"query-status": {}, "query-name": {}})
+            await trio.sleep(1)
+            assert len(outcomes) == UNANSWERED_LIMIT
+            assert await session.execute("query-name", timeout_s=5) == {}, "every slot was given back"
+            nursery.cancel_scope.cancel()
+
+
+async def test_nothing_is_posted_into_the_middle_of_anothers_line(autojump_clock: MockClock) -> None:
+    async with open_talk(socket_streams()) as (session, speaker), trio.open_nursery() as nursery:
+        nursery.start_soon(execute_huge, session)
+        await trio.testing.wait_all_tasks_blocked()
+        assert not session.post("query-status", lambda outcome: None)
+        request = await speaker.hear()
+        await speaker.answer(request, "")

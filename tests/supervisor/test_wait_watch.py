@@ -14,7 +14,7 @@ from qsup.host.sched_samples import SchedSamples, Target
 from qsup.process.handle import QemuProcess
 from qsup.process.identity import read_identity
 from qsup.supervisor.vm_state import VmState
-from qsup.supervisor.wait_targets import targets_of
+from qsup.supervisor.wait_targets import Targets
 from qsup.supervisor.wait_watch import FOLLOWER_BACKLOG, WaitWatch
 from qsup.truth.threads import ThreadIds, ThreadRow
 from qsup.truth.wait import WaitInterval
@@ -122,7 +122,7 @@ def test_targets_are_the_rows_of_the_last_look(vm: VmState) -> None:
         row(77, "vhost", "vhost"),
         row(78, "kernel", "kvm-pit"),
     )
-    found = [(target.pid, target.tid, target.thread.who, target.fixed) for target in targets_of([vm])]
+    found = [(target.pid, target.tid, target.thread.who, target.fixed) for target in Targets({vm.name: vm}).current()]
     assert found == [
         (pid, 11, "web1 vCPU 0", True),
         (pid, 12, "web1 emulator", False),
@@ -132,7 +132,19 @@ def test_targets_are_the_rows_of_the_last_look(vm: VmState) -> None:
 
 
 def test_a_vm_whose_monitor_is_silent_is_sampled_by_what_the_kernel_tells(vm: VmState) -> None:
-    (target, *_) = targets_of([vm])
+    (target, *_) = Targets({vm.name: vm}).current()
     assert (target.tid, target.thread.thread_class) == (os.getpid(), "emulator")
     vm.run.gone = True
-    assert targets_of([vm]) == []
+    assert not Targets({vm.name: vm}).current()
+
+
+def test_targets_are_made_anew_only_where_a_look_found_something_else(vm: VmState) -> None:
+    vm.run.rows = (row(11, "vcpu", "vcpu 0"),)
+    fleet = {vm.name: vm}
+    targets = Targets(fleet)
+    first = targets.current()
+    assert targets.current() is first
+    vm.run.rows = (row(11, "vcpu", "vcpu 0"), row(12, "emulator", "emulator"))
+    assert [target.tid for target in targets.current()] == [11, 12]
+    fleet.clear()
+    assert not targets.current()

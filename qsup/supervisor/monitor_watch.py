@@ -1,0 +1,21 @@
+"""Once a second over the whole fleet: monitors whose turn it is are asked whether they still answer. Nobody waits for it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import trio
+
+from qsup.supervisor.vm_state import VmState
+
+PERIOD_S = 1.0
+
+
+async def watch_monitors(fleet: Mapping[str, VmState]) -> None:
+    """Ask for ever; each link knows when its turn is, and what became of what it asked."""
+    while True:
+        now_s = trio.current_time()
+        for vm in fleet.values():
+            if vm.run.link is not None:
+                vm.run.link.probe(now_s)
+        await trio.sleep(PERIOD_S)
