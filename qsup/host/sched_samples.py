@@ -101,7 +101,12 @@ class SchedSamples:
             return sample
         where = pcpus or frozenset(counters.pcpu for _, counters in sample.threads.values())
         old = self._last.threads if self._last is not None else {}
-        threads = {key: _with_moves(key, row, old.get(key), where, pcpus) for key, row in sample.threads.items()}
+        threads = dict(sample.threads)
+        for key, row in sample.threads.items():
+            before = old.get(key)
+            if before is None or before[1] is not row[1]:
+                threads[key] = _with_moves(key, row, before, where, pcpus)
+                self._counters.remember(*key, threads[key][1])
         tids = {key[0] for key in threads}
         others = self._others.look(vms, tids.__contains__, where)
         return HostSample(sample.at_ns, sample.at_ticks, threads, others, sample.pcpus, sample.throttled_ns)

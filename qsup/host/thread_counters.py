@@ -23,6 +23,7 @@ _READ_BYTES = 4096
 _STATE, _UTIME, _STIME, _THREADS, _START, _PROCESSOR = 0, 11, 12, 17, 19, 36
 _FDS_EACH = 2
 _RUNNABLE = "R"
+_READ_FIELDS = Counters._fields.index("migrations")
 _TIMES = 3
 _MIGRATIONS, _INVOLUNTARY = b"se.nr_migrations", b"nr_involuntary_switches"
 
@@ -106,7 +107,7 @@ class ThreadCounters:
 
     def __init__(self, most_fds: int | None = None) -> None:
         self._most_fds = resource.getrlimit(resource.RLIMIT_NOFILE)[0] // 2 if most_fds is None else most_fds
-        self._kept: dict[tuple[int, int], _Kept] = {}
+        self._kept: dict[int, _Kept] = {}
 
     def read(
         self, pid: int, tid: int, *, fixed: bool = False, idle: Container[int] = frozenset()
@@ -117,7 +118,7 @@ class ThreadCounters:
             fixed: its mask holds a single pCPU, as somebody knows already.
             idle: the pCPUs that were idle for so long since the last reading that nobody can have waited there ever since.
         """
-        kept = self._kept.get((pid, tid)) or self._open(pid, tid)
+        kept = self._kept.get(tid) or self._open(pid, tid)
         if kept is None:
             directory = f"/proc/{pid}/task/{tid}/"
             return _together(read_small(directory + "schedstat"), read_small(directory + "stat"), fixed)
@@ -128,15 +129,21 @@ class ThreadCounters:
                 return last
             fresh = _together(times, os.pread(kept.stat_fd, _READ_BYTES, 0), fixed)
         except OSError:
-            self._close((pid, tid))
+            self._close(tid)
             return None
-        if last is None or fresh != last or last[1].state == _RUNNABLE:
+        if last is None or fresh is None or fresh[0] != last[0] or _says_new(fresh[1], last[1]):
             kept.times, kept.found = times, fresh
         return kept.found
 
+    def remember(self, tid: int, start: int, counters: Counters) -> None:
+        """These counters, in which more was filled in, are what is returned as long as nothing is new."""
+        kept = self._kept.get(tid)
+        if kept is not None and kept.found is not None and kept.found[0] == start:
+            kept.found = start, counters
+
     def keep_only(self, threads: Iterable[tuple[int, int]]) -> None:
         """Close what belongs to other threads than these (pid, tid)."""
-        for gone in self._kept.keys() - set(threads):
+        for gone in self._kept.keys() - {tid for _, tid in threads}:
             self._close(gone)
 
     def close(self) -> None:
@@ -161,11 +168,11 @@ class ThreadCounters:
         except OSError:
             os.close(first)
             return None
-        kept = self._kept[pid, tid] = _Kept(first, second)
+        kept = self._kept[tid] = _Kept(first, second)
         return kept
 
-    def _close(self, thread: tuple[int, int]) -> None:
-        kept = self._kept.pop(thread, None)
+    def _close(self, tid: int) -> None:
+        kept = self._kept.pop(tid, None)
         for fd in (kept.schedstat_fd, kept.stat_fd) if kept is not None else ():
             with contextlib.suppress(OSError):
                 os.close(fd)
@@ -173,6 +180,11 @@ class ThreadCounters:
 
 def _rests(last: Counters, fixed: bool, idle: Container[int]) -> bool:
     return last.state != _RUNNABLE and last.pcpu in idle and last.fixed == fixed
+
+
+def _says_new(fresh: Counters, last: Counters) -> bool:
+    """A thread that stands runnable is new at each reading: whoever compares must see that it still does."""
+    return fresh[:_READ_FIELDS] != last[:_READ_FIELDS] or fresh.state == _RUNNABLE
 
 
 def _together(schedstat: bytes | None, stat: bytes | None, fixed: bool) -> tuple[int, Counters] | None:

@@ -70,7 +70,7 @@ class SettingsSpec:
             seconds(1, 600, 5),
             section="daemon",
             doc="Seconds that QEMU may leave a question of qsup unanswered before its VM counts as unresponsive; "
-            "it is asked as often.",
+            "it is asked half as often.",
             effect="none",
             reason=AT_DAEMON_START,
         ),

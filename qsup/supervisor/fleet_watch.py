@@ -22,7 +22,7 @@ from qsup.supervisor.services import Services
 from qsup.supervisor.vm_state import RunSide, VmState
 
 PERIOD_S = 1.0
-LOGS_PERIOD_S = 5.0
+LOGS_PERIOD_S = 10.0
 FULL_LOOK_S = 300.0
 """Within this time every VM gets a full look in any case, a few of them each second."""
 

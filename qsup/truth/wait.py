@@ -19,6 +19,8 @@ from qsup.truth.wait_spent import Credits, Spent, may_wait, spent_of, waited_ns
 NOTICEABLE = 0.01
 """A wait below this share of the span needs nobody's name."""
 
+TOO_LITTLE = f"less than {NOTICEABLE:.0%}"
+
 
 @frozen
 class BlameShare:
@@ -226,13 +228,15 @@ def _thread_wait(item: Spent, wait_ns: int, held: float, view: _View) -> ThreadW
 def _blamed(item: Spent, contended_ns: float, view: _View) -> Blamed:
     if contended_ns <= 0:
         return Blamed((), 0.0, "")
+    if contended_ns < NOTICEABLE * view.span_ns:
+        return Blamed((), contended_ns, TOO_LITTLE)
     if not view.blamed:
         return Blamed((), contended_ns, FIRST_LOOK)
     if not item.stayed:
         return Blamed((), contended_ns, MOVED)
     ledger = view.ledgers.get(item.pcpu)
     if ledger is None:
-        return Blamed((), contended_ns, f"less than {NOTICEABLE:.0%}")
+        return Blamed((), contended_ns, TOO_LITTLE)
     return blame(item.key, contended_ns, ledger)
 
 

@@ -71,8 +71,11 @@ class WaitHistory:
 
 def _add(blame_s: dict[str, float], who: str, seconds: float) -> None:
     """At most MOST_NAMES names of a minute are told apart, besides "unknown" and "others"; a greater one ousts the least."""
+    if who in blame_s:
+        blame_s[who] += seconds
+        return
     named = blame_s.keys() - {UNKNOWN, OTHERS}
-    if who not in blame_s and who not in (UNKNOWN, OTHERS) and len(named) >= MOST_NAMES:
+    if who not in (UNKNOWN, OTHERS) and len(named) >= MOST_NAMES:
         least = min(named, key=lambda name: (blame_s[name], name))
         if blame_s[least] < seconds:
             blame_s[OTHERS] = blame_s.get(OTHERS, 0.0) + blame_s.pop(least)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import attrs
 import pytest
 
 from qsup.api import wire
@@ -19,6 +20,7 @@ from qsup.errors import (
     QsupError,
     Refused,
 )
+from qsup.truth.wait import ThreadWait, VmWait
 from tests.api import reports, verified, views
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -85,3 +87,9 @@ def test_summary_fields_are_fields_of_the_view() -> None:
 
 def test_bytes_survive_lone_surrogates() -> None:
     assert json.loads(wire.to_bytes({"text": "a\ud800b"})) == {"text": "a?b"}
+
+
+def test_a_row_of_waiting_has_every_field() -> None:
+    vm: dict[str, list[object]] = json.loads(wire.to_bytes(wire.wait_json(reports.WAIT_REPORT, None, None)))["vms"][0]
+    assert list(vm) == [field.name for field in attrs.fields(VmWait) if field.name != "classes"]
+    assert list(dict(vm["threads"][0])) == [field.name for field in attrs.fields(ThreadWait)]

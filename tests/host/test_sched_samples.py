@@ -17,7 +17,7 @@ from qsup.host.other_threads import OtherThreads
 from qsup.host.quotas import Quotas
 from qsup.host.record import write_tree
 from qsup.host.sched_samples import SchedSamples, Target, read_pcpu_times
-from qsup.host.thread_counters import ThreadCounters, moves_of, schedstat_of, stat_of
+from qsup.host.thread_counters import Stat, ThreadCounters, moves_of, schedstat_of, stat_of
 from qsup.truth.wait_samples import PcpuTimes, Thread
 
 TEN_MS = 10_000_000
@@ -34,6 +34,25 @@ def burner() -> Iterator[int]:
     finally:
         child.kill()
         child.communicate()
+
+
+@contextmanager
+def sleeper() -> Iterator[int]:
+    """A process that sleeps until it is killed; its pid."""
+    child = subprocess.Popen(["sleep", "3600"])
+    try:
+        while (stat := _stat(child.pid)).comm != "sleep" or stat.state != "S":
+            pass
+        yield child.pid
+    finally:
+        child.kill()
+        child.wait()
+
+
+def _stat(pid: int) -> Stat:
+    stat = stat_of(Path(f"/proc/{pid}/stat").read_bytes())
+    assert stat is not None
+    return stat
 
 
 def fds() -> int:
@@ -62,6 +81,40 @@ def test_counters_of_a_thread_that_runs_grow_until_it_is_gone() -> None:
     assert counters.open_fds == 0
     assert fds() == before
     assert counters.read(pid, pid) is None, "and it does not come back"
+
+
+def test_a_thread_that_did_nothing_has_the_very_same_counters() -> None:
+    counters, everywhere = ThreadCounters(), frozenset(range(4096))
+    with sleeper() as pid:
+        first = counters.read(pid, pid)
+        assert first is not None
+        assert counters.read(pid, pid) is first, "its state was read again and is the same"
+        assert counters.read(pid, pid, idle=everywhere) is first
+        fixed = counters.read(pid, pid, fixed=True, idle=everywhere)
+        assert fixed is not None
+        assert fixed[1].fixed
+        more = fixed[1]._replace(migrations=3, involuntary=4)
+        counters.remember(pid, fixed[0], more)
+        again = counters.read(pid, pid, fixed=True)
+        assert again is not None
+        assert again[1] is more
+        counters.remember(pid, fixed[0] + 1, fixed[1])
+        assert counters.read(pid, pid, fixed=True) == (fixed[0], more), "what another thread of that id did is not its own"
+    assert counters.read(pid, pid, idle=everywhere) is None
+    counters.close()
+
+
+def test_a_thread_that_stands_runnable_is_told_anew_each_time() -> None:
+    counters = ThreadCounters()
+    with burner() as pid:
+        while True:
+            first, second = counters.read(pid, pid), counters.read(pid, pid)
+            assert first is not None
+            assert second is not None
+            if first[1].state == second[1].state == "R":
+                break
+        assert second is not first
+    counters.close()
 
 
 def test_descriptors_are_bounded_and_closed() -> None:
