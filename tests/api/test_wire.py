@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import attrs
 import pytest
@@ -90,6 +91,6 @@ def test_bytes_survive_lone_surrogates() -> None:
 
 
 def test_a_row_of_waiting_has_every_field() -> None:
-    vm: dict[str, list[object]] = json.loads(wire.to_bytes(wire.wait_json(reports.WAIT_REPORT, None, None)))["vms"][0]
+    vm: dict[str, Any] = json.loads(wire.to_bytes(wire.wait_json(reports.WAIT_REPORT, None, None)))["vms"][0]
     assert list(vm) == [field.name for field in attrs.fields(VmWait) if field.name != "classes"]
-    assert list(dict(vm["threads"][0])) == [field.name for field in attrs.fields(ThreadWait)]
+    assert list(vm["threads"][0]) == [field.name for field in attrs.fields(ThreadWait)]
