@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from qsup.supervisor.metric import Family
+from qsup.supervisor.metric import Family, Labels
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 _ESCAPES = str.maketrans({"\\": "\\\\", "\n": "\\n", '"': '\\"'})
@@ -19,15 +19,20 @@ def text_of(families: Iterable[Family]) -> bytes:
             continue
         lines.append(f"# HELP {family.name} {family.help.translate(_HELP_ESCAPES)}")
         lines.append(f"# TYPE {family.name} {family.kind}")
-        lines.extend(f"{family.name}{_labels(sample.labels)} {_number(sample.value)}" for sample in family.samples)
+        name = family.name
+        lines.extend(f"{name}{suffix}{_labels(labels)} {_number(value)}" for labels, value, suffix in family.samples)
     lines.append("")
     return "\n".join(lines).encode("utf-8", "replace")
 
 
-def _labels(labels: tuple[tuple[str, str], ...]) -> str:
+def _labels(labels: Labels) -> str:
     if not labels:
         return ""
-    return "{" + ",".join(f'{name}="{value.translate(_ESCAPES)}"' for name, value in labels) + "}"
+    return "{" + ",".join([f'{name}="{_escaped(value)}"' for name, value in labels]) + "}"
+
+
+def _escaped(value: str) -> str:
+    return value if value.isalnum() else value.translate(_ESCAPES)
 
 
 def _number(value: float) -> str:

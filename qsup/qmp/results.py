@@ -178,8 +178,28 @@ class BlockFrontend:
 
 
 @frozen
+class LatencyHistogram:
+    """How many operations took how long: `bins` has one more than `boundaries_ns`, which are upper bounds (exclusive)."""
+
+    boundaries_ns: tuple[int, ...]
+    bins: tuple[int, ...]
+
+    @classmethod
+    def of(cls, shape: Shape | None) -> LatencyHistogram | None:
+        if shape is None:
+            return None
+        found = cls(shape.at("boundaries").counts(), shape.at("bins").counts())
+        if len(found.bins) != len(found.boundaries_ns) + 1:
+            shape.refuse("one bin more than boundaries")
+        return found
+
+
+@frozen
 class BlockCounters:
-    """A disk's counters since QEMU began; times are sums over operations, which overlap."""
+    """A disk's counters since QEMU began; times are sums over operations, which overlap.
+
+    The histograms count since they were asked for; None: never.
+    """
 
     qdev: str | None
     node_name: str | None
@@ -192,6 +212,9 @@ class BlockCounters:
     flush_operations: int
     flush_time_ns: int
     failed_operations: int
+    read_latency: LatencyHistogram | None = None
+    write_latency: LatencyHistogram | None = None
+    flush_latency: LatencyHistogram | None = None
 
     @classmethod
     def of(cls, shape: Shape) -> BlockCounters:
@@ -209,6 +232,9 @@ class BlockCounters:
             flush_operations=stats.at("flush_operations").count(),
             flush_time_ns=stats.at("flush_total_time_ns").count(),
             failed_operations=sum(stats.count_at(key) or 0 for key in failed),
+            read_latency=LatencyHistogram.of(stats.member("rd_latency_histogram")),
+            write_latency=LatencyHistogram.of(stats.member("wr_latency_histogram")),
+            flush_latency=LatencyHistogram.of(stats.member("flush_latency_histogram")),
         )
 
 

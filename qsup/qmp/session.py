@@ -125,8 +125,10 @@ class QmpSession:
                 request.give_back_turns()
         return request.value()
 
-    def post(self, command: str, on_outcome: Callable[[Outcome], None]) -> bool:
-        """Send a command without arguments and wait for nothing: neither for its reply nor for others' commands.
+    def post(
+        self, command: str, on_outcome: Callable[[Outcome], None], arguments: Mapping[str, object] | None = None
+    ) -> bool:
+        """Send a command and wait for nothing: neither for its reply nor for others' commands.
 
         Args:
             on_outcome: called once, with the reply or how it was lost; from the reader's task, so it must not raise.
@@ -137,7 +139,8 @@ class QmpSession:
         if self._ending is not None or self._writing.locked():
             return False
         self._last_number += 1
-        request = Request(self._last_number, command, request_line(self._last_number, command, None), (), on_outcome=on_outcome)
+        line = request_line(self._last_number, command, arguments)
+        request = Request(self._last_number, command, line, (), on_outcome=on_outcome)
         if not request.take_nowait(self._slots):
             return False
         sent_bytes = write_at_once(self._stream, request.line)

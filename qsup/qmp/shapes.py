@@ -62,6 +62,12 @@ class Shape:
             self.refuse("an integer from 0 to 2**64 - 1")
         return self.value
 
+    def counts(self) -> tuple[int, ...]:
+        """The value, which must be a list of integers of 64 bits without sign."""
+        if not isinstance(self.value, list) or any(type(item) is not int or not 0 <= item < 2**64 for item in self.value):
+            self.refuse("a list of integers from 0 to 2**64 - 1")
+        return tuple(self.value)
+
     def text_at(self, key: str) -> str | None:
         """The string member `key`; None when it is absent or null."""
         member = self.member(key)

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Literal, NamedTuple
 
-from attrs import field, frozen
+from attrs import define, field, frozen
 
-Kind = Literal["gauge", "counter"]
+Kind = Literal["gauge", "counter", "histogram"]
+Labels = tuple[tuple[str, str], ...]
 
 
 class Sample(NamedTuple):
-    """One number with its labels; a NamedTuple, since a scrape makes thousands."""
+    """One number with its labels; a NamedTuple, since a scrape makes thousands. `suffix`: which part of a histogram it is."""
 
-    labels: tuple[tuple[str, str], ...]
+    labels: Labels
     value: float
+    suffix: str = ""
 
 
 @frozen
@@ -29,3 +32,21 @@ class Family:
         """One sample; none where the value is not known."""
         if value is not None:
             self.samples.append(Sample(tuple(labels.items()), value))
+
+
+@define
+class Book:
+    """The families of the VMs, by name without "qsup_vm_"; each sample gets the label of the VM that is being written."""
+
+    families: dict[str, Family]
+    vm: str = ""
+
+    @classmethod
+    def of(cls, table: Iterable[tuple[str, Kind, str]]) -> Book:
+        """An empty book of (name, kind, help)."""
+        return cls({name: Family(f"qsup_vm_{name}", kind, text) for name, kind, text in table})
+
+    def add(self, name: str, value: float | None, **labels: str) -> None:
+        """One sample; none where the value is not known."""
+        if value is not None:
+            self.families[name].samples.append(Sample((("vm", self.vm), *labels.items()), value))

@@ -12,8 +12,8 @@ from qsup.host.net_counters import read_link_counters
 from qsup.host.own_process import read_own_process
 from qsup.host.pools import read_pools
 from qsup.host.topology import node_numbers
-from qsup.supervisor.block_watch import BlockWatch
 from qsup.supervisor.event_counts import EventCounts
+from qsup.supervisor.guest_stats import GuestStats
 from qsup.supervisor.loop_lag import LoopLag
 from qsup.supervisor.metric import Family, Sample
 from qsup.supervisor.metrics_of_vms import Sources, vm_families
@@ -30,15 +30,15 @@ class Metrics:
         self._waits = waits
         self._counts = EventCounts()
         services.events.add_sink(self._counts.take)
-        self._blocks = BlockWatch(services.fleet)
+        self._guests = GuestStats(services.fleet)
         self._processes = ProcessWatch(services.fleet)
         self._lag = LoopLag()
         self._begun_s = time.time()
 
     async def run(self) -> None:
-        """Ask the disks and look at the processes while somebody scrapes, and watch the loop, for ever."""
+        """Ask the guests' QEMUs and look at their processes while somebody scrapes, and watch the loop, for ever."""
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(self._blocks.run)
+            nursery.start_soon(self._guests.run)
             nursery.start_soon(self._processes.run)
             nursery.start_soon(self._lag.run)
 
@@ -47,10 +47,10 @@ class Metrics:
 
         Touches: /proc/net/dev, /proc/self, the hugepage pools' files.
         """
-        self._blocks.want()
+        self._guests.want()
         self._processes.want()
         fleet = self._services.fleet
-        sources = Sources(self._waits, self._blocks, self._processes, read_link_counters())
+        sources = Sources(self._waits, self._guests, self._processes, read_link_counters())
         vms = [vm for _, vm in sorted(fleet.items())]
         return [*self._daemon(), *self._host(), *vm_families(vms, sources, time.time())]
 

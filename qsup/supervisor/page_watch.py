@@ -12,7 +12,7 @@ from qsup.host.mappings import read_mappings
 from qsup.supervisor.contain import contain, note_trouble
 from qsup.supervisor.services import Services
 from qsup.supervisor.vm_state import RunSide, VmState
-from qsup.truth.memory import MemoryCount, memory_rows
+from qsup.truth.memory import MemoryCount, locality_of, memory_rows
 
 COUNT_INTERVAL_S = 3600.0
 GAP_S = 2.0
@@ -72,5 +72,6 @@ async def count_pages(run: RunSide) -> None:
     try:
         found = await trio.to_thread.run_sync(read_mappings, run.process.pid, sizes, limiter=_one_at_a_time)
         run.truth.count = MemoryCount(time.time(), found)
+        run.truth.misplaced_bytes, run.truth.local_ratio = locality_of(memory_rows(run.plan, run.truth.count))
     except KernelRefused as refused:
         run.truth.count = MemoryCount(time.time(), problem=refused.message)

@@ -14,7 +14,7 @@ from qsup.supervisor.lease import Lease
 from qsup.supervisor.vm_state import VmState
 from qsup.truth.process_stats import ProcessStats
 
-INTERVAL_S = 15.0
+INTERVAL_S = 60.0
 LEASE_S = 90.0
 
 

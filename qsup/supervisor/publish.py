@@ -45,7 +45,7 @@ def view_of(vm: VmState) -> VmView:
         drifting=sum(row.verdict == "drift" for row in run.rows) if alive else 0,
         left_alone=len(fought_tids(run.truth.drift)) if alive else 0,
         problems=config.problems,
-        pending=_pending_of(vm) if alive else (),
+        pending=pending_of(vm) if alive else (),
         refusal=past.refusal,
         suggestions=past.suggestions,
         trouble=past.trouble.message if past.trouble is not None else None,
@@ -149,7 +149,7 @@ def _threads_of(vm: VmState) -> tuple[ThreadView, ...]:
     )
 
 
-def _pending_of(vm: VmState) -> tuple[Change, ...]:
+def pending_of(vm: VmState) -> tuple[Change, ...]:
     """What the file says otherwise than the VM was launched with, and is not in force yet.
 
     A file that is invalid or gone changes nothing; what only qsup looks at (effect "none") is in force at once.

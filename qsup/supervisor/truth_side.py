@@ -22,7 +22,8 @@ class TruthSide:
     `process_threads`, `masks`: how many threads its process had at the last look, and the affinities of all that work for it;
     `judge_again_s`: when judging them may come to something else although nothing moves; `repairing`: whether moved threads
     were put back then. `logs_looked_s`, `trimmed`: when its logs were looked at, and whether they had grown too long.
-    `count`: its pages, `counted_s` the moment; `misplaced_told`: the backends that were reported.
+    `count`: its pages, `counted_s` the moment, `misplaced_bytes` and `local_ratio` what came of it; `misplaced_told`: the
+    backends that were reported.
     """
 
     drift: DriftMemory = field(factory=dict)
@@ -39,6 +40,8 @@ class TruthSide:
     trimmed: bool = False
     refusals_told: set[str] = field(factory=set)
     count: MemoryCount | None = None
+    misplaced_bytes: int = 0
+    local_ratio: float | None = None
     counted_s: float | None = None
     misplaced_told: frozenset[str] = frozenset()
     mending: bool = False

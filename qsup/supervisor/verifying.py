@@ -19,7 +19,7 @@ from qsup.host.process_threads import read_process
 from qsup.plan.vmplan import VmPlan
 from qsup.process.log_dir import tail
 from qsup.qmp import verbs
-from qsup.supervisor.block_watch import disk_id_of
+from qsup.supervisor.guest_stats import disk_id_of
 from qsup.supervisor.looking import known_kernel_threads, scan_kernel_threads
 from qsup.supervisor.page_watch import count_pages
 from qsup.supervisor.vm_state import RunSide, VmState

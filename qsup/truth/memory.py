@@ -71,6 +71,16 @@ class MemoryRow:
     note: str = ""
 
 
+def locality_of(rows: Iterable[MemoryRow]) -> tuple[int, float | None]:
+    """(bytes that are on other nodes than planned, share of the bound memory's pages that is on planned ones).
+
+    The share is None where nothing is bound, or no page is there yet.
+    """
+    bound = [row for row in rows if row.local_percent is not None]
+    misplaced, present = sum(row.misplaced_bytes for row in bound), sum(row.present_bytes for row in bound)
+    return misplaced, 1 - misplaced / present if present else None
+
+
 def memory_rows(plan: VmPlan, count: MemoryCount | None) -> tuple[MemoryRow, ...]:
     """One row for each guest node's backend, in their order."""
     if count is None or count.problem is not None:

@@ -54,11 +54,15 @@ def test_a_hung_vm_keeps_its_numbers_on_both_sockets(open_dir: Path) -> None:
     with running_daemon(open_dir, f'[daemon]\nunresponsive_after_s = 2\nmetrics_address = "127.0.0.1:{port}"\n') as daemon:
         daemon.drop("web1", daemon.halting(f'[[disk]]\npath = "{image}"'))
         pid = daemon.wait_phase("web1", "running")["pid"]
-        first = until(lambda: with_disks(over_unix(daemon)), "the disks have been asked")
+        first = until(lambda: with_latencies(over_unix(daemon)), "the disks have been asked, and count latencies")
         assert value_of(first["qsup_vm_disk_read_bytes"], vm="web1", disk="disk0") >= 0
         assert value_of(first["qsup_vm_threads_in_place"], **{"class": "vcpu"}) == 1
         assert value_of(first["qsup_vm_start_stage_seconds"], stage="greeting") > 0
         assert value_of(first["qsup_vm_resident_bytes"], vm="web1") > 1 << 20
+        assert value_of(first["qsup_vm_disk_latency_seconds"], operation="read", le="+Inf") >= 0
+        assert value_of(first["qsup_vm_memory_bytes"]) == 32 << 20
+        assert value_of(first["qsup_vm_kvm_exits"]) >= 0
+        assert value_of(first["qsup_vm_kvm_exits_by_cause"], cause="halt") >= 0
         os.kill(pid, signal.SIGSTOP)
         try:
             wait_view(daemon, "web1", lambda view: view["phase"] == "unresponsive", "its silence is noticed")
@@ -72,8 +76,8 @@ def test_a_hung_vm_keeps_its_numbers_on_both_sockets(open_dir: Path) -> None:
             os.kill(pid, signal.SIGCONT)
 
 
-def with_disks(seen: dict[str, Metric]) -> dict[str, Metric] | None:
-    return seen if "qsup_vm_disk_read_bytes" in seen else None
+def with_latencies(seen: dict[str, Metric]) -> dict[str, Metric] | None:
+    return seen if "qsup_vm_disk_latency_seconds" in seen else None
 
 
 def test_a_port_that_is_taken_is_said_before_anything_runs(open_dir: Path) -> None:

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from qsup.bytesize import GIB, MIB
 from qsup.plan.vmplan import GuestNodePlan, VmPlan
-from qsup.truth.memory import NOT_COUNTED, MappingFacts, MemoryCount, MemoryRow, memory_rows
+from qsup.truth.memory import NOT_COUNTED, MappingFacts, MemoryCount, MemoryRow, locality_of, memory_rows
 from tests.truth.plans import a_plan
 
 HUGE = GuestNodePlan(0, (0,), GIB, (0,), "bind", 2 * MIB, True, True, (10,))
@@ -107,3 +107,11 @@ def test_no_mapping_is_two_backends(found: list[MappingFacts], nodes: list[Guest
         assert row.misplaced_bytes <= row.present_bytes
         assert row.local_percent is None or 0 <= row.local_percent <= 100
         assert (row.local_percent == 100) == (row.misplaced_bytes == 0) or row.local_percent is None
+
+
+def test_the_locality_of_all_bound_memory_together() -> None:
+    away = row_of(HUGE, evolve(GOOD, pages=((0, 384), (1, 128))))
+    free = row_of(evolve(HUGE, host_nodes=()), evolve(GOOD, policy="default", policy_nodes=frozenset(), pages=((1, 512),)))
+    assert locality_of([away, row_of(HUGE, GOOD), free]) == (256 * MIB, 0.875)
+    assert locality_of([free]) == (0, None)
+    assert locality_of([row_of(HUGE)]) == (0, None)
