@@ -2,7 +2,8 @@
 
 Strategy: TCG executes any guest on any machine. The CPU model is an AMD one, since TCG emulates SVM with nested
 paging: kvm_amd loads in the lab, and /dev/kvm there executes guests. topoext and xlevel make Linux see SMT siblings;
-max-ram-below-4g leaves node 0 an aligned GiB for a 1 GiB page.
+max-ram-below-4g leaves node 0 an aligned GiB for a 1 GiB page. cx16 is off: TCG of QEMU 7.2 leaves rubbish in the flags after
+cmpxchg16b, and an interrupt right behind it brings the lab's kernel down (seen: a double fault in kmem_cache_alloc).
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from .image import Image
 from .shapes import Shape
 
 BINARY = "qemu-system-x86_64"
-CPU = "max,la57=off,family=25,model=1,stepping=1,+topoext,xlevel=0x8000001e,x-force-features=on"
+CPU = "max,la57=off,cx16=off,family=25,model=1,stepping=1,+topoext,xlevel=0x8000001e,x-force-features=on"
 MACHINE = "q35,hpet=off,max-ram-below-4g=1G"
 TRANSLATION_CACHE_MIB = 512
 
