@@ -118,15 +118,14 @@ def write_tree(tree: Mapping[str, str], destination_dir: str) -> None:
         ValueError: a path that leads outside the directory.
         OSError: the destination cannot be written.
     """
-    for path, content in tree.items():
+    for path in tree:
         if not path.startswith("/") or ".." in path.split("/"):
             raise ValueError(f"{path!r} leads outside the tree: a path begins with / and has no ..")
-        target = Path(destination_dir + path)
-        if path.endswith("/"):
-            target.mkdir(parents=True, exist_ok=True)
-            continue
-        target.parent.mkdir(parents=True, exist_ok=True)
-        target.write_text(content, encoding="utf-8", newline="")
+    for directory in sorted({path.rpartition("/")[0] for path in tree}):
+        os.makedirs(destination_dir + directory, exist_ok=True)
+    for path, content in tree.items():
+        if not path.endswith("/"):
+            Path(destination_dir + path).write_text(content, encoding="utf-8", newline="")
 
 
 def format_tree(tree: Mapping[str, str]) -> str:

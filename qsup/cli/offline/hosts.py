@@ -20,6 +20,7 @@ from qsup.spec.vmspec import VmSpec
 THIS_HOST = "this host"
 _LARGEST_BYTES = 64 << 20
 _ROOTS = ("sys", "proc")
+_MEMORY_DIR = "/dev/shm"
 _RIGHTS = "the daemon's rights there are not known: KVM, vhost and everything else is permitted"
 _FILES = "images, boot files and bridges that VMs name are there, on no host node in particular"
 
@@ -53,9 +54,14 @@ def open_host(recorded: str | None) -> Iterator[Host]:
     if os.path.isdir(recorded):
         yield _recorded(recorded, os.path.abspath(recorded))
         return
-    with tempfile.TemporaryDirectory(prefix="qsup-host-") as root:
+    with tempfile.TemporaryDirectory(prefix="qsup-host-", dir=_memory_dir()) as root:
         _unpack(recorded, root)
         yield _recorded(recorded, root)
+
+
+def _memory_dir() -> str | None:
+    """Where thousands of small files cost nothing; None (the default directory) where that place cannot be written."""
+    return _MEMORY_DIR if os.access(_MEMORY_DIR, os.W_OK | os.X_OK) else None
 
 
 def _recorded(path: str, root: str) -> Host:
