@@ -169,6 +169,9 @@ class SupportSets:
     vhost: SupportSet = "housekeeping"
 
 
+_HOUSEKEEPING = SupportSets()
+
+
 @frozen
 class VmPlan:
     """The decision for one VM.
@@ -211,7 +214,7 @@ class VmPlan:
     overhead_bytes: int = 0
     shared_vcpus: frozenset[int] = frozenset()
     support_pcpus: frozenset[int] = frozenset()
-    sets: SupportSets = field(factory=SupportSets)
+    sets: SupportSets = _HOUSEKEEPING
 
     @property
     def memory_bytes(self) -> int:
