@@ -20,3 +20,8 @@ class QemuCaps:
     object_types: frozenset[str] = frozenset()
     aio_modes: frozenset[str] = frozenset({"threads", "native", "io_uring"})
     cpu_models: frozenset[str] = frozenset()
+
+    @property
+    def disk_queue_threads(self) -> bool:
+        """Whether virtio-blk's queues can be shared out over several iothreads (iothread-vq-mapping, QEMU 9.0)."""
+        return self.version >= (9, 0, 0)

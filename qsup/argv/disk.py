@@ -108,7 +108,9 @@ def _device_of(plan: VmPlan, position: int, disk: DiskPlan) -> Option:
         "addr": pci_address(disk.pci_slot),
         "write-cache": on_off(CACHE_FLAGS[disk.cache].write_cache),
     }
-    if disk.iothread_id is not None:
+    if disk.queue_threads:
+        properties |= _queue_properties(disk)
+    elif disk.iothread_id is not None:
         properties["iothread"] = disk.iothread_id
     if disk.serial is not None:
         properties["serial"] = disk.serial
@@ -116,4 +118,17 @@ def _device_of(plan: VmPlan, position: int, disk: DiskPlan) -> Option:
     if plan.boot.kernel is None:
         properties["bootindex"] = disk.boot_index
     why = f"[[disk]] {position}: iothread = {str(disk.iothread_id is not None).lower()}; rule: PCI slot from the guest record"
+    if disk.queue_threads:
+        why += "; rule: each queue is served on the guest node of its vCPU"
     return Option("-device", json_text(properties), why)
+
+
+def _queue_properties(disk: DiskPlan) -> dict[str, JsonValue]:
+    """Each queue of the disk is served by one of its iothreads.
+
+    Source: QEMU 9.0, hw/virtio/iothread-vq-mapping.c: every queue must be named once, below num-queues.
+    """
+    mapping: list[dict[str, str | list[int]]] = [
+        {"iothread": one.iothread_id, "vqs": list(one.queues)} for one in disk.queue_threads
+    ]
+    return {"num-queues": sum(len(one.queues) for one in disk.queue_threads), "iothread-vq-mapping": mapping}

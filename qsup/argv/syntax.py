@@ -10,7 +10,7 @@ from collections.abc import Mapping
 
 from qsup.bytesize import GIB, MIB
 
-JsonValue = str | int | bool | None | list[int] | Mapping[str, bool]
+JsonValue = str | int | bool | None | list[int] | Mapping[str, bool] | list[dict[str, str | list[int]]]
 
 
 def key_values(first: str | None, *pairs: tuple[str, str | int]) -> str:

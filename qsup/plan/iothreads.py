@@ -52,7 +52,7 @@ def _by_node(name: str, homes: Sequence[tuple[int, ...]], vcpus: Sequence[tuple[
     first = 0
     for node, (home, count) in enumerate(zip(homes, map(len, vcpus), strict=True)):
         if count:
-            seats.append(IothreadSeat(f"{name}-node{node}", home, tuple(range(first, first + count))))
+            seats.append(IothreadSeat(f"{name}.{node}", home, tuple(range(first, first + count))))
         first += count
     return tuple(seats)
 

@@ -41,7 +41,7 @@ async def prepare(services: Services, vm: VmState) -> tuple[VmPlan, ...]:
     clock = vm.past.clock = StartClock()
     caps = await services.caps.caps_of(services.settings.qemu)
     clock.mark("caps")
-    reservation = await services.reservations.reserve(spec, caps.machine_aliases)
+    reservation = await services.reservations.reserve(spec, caps.machine_aliases, disk_queue_threads=caps.disk_queue_threads)
     plan, record = reservation.plan, reservation.record
     clock.mark("plan")
     try:

@@ -40,7 +40,9 @@ class Reservations:
         self._pids: dict[str, int] = {}
         self.ledger = Ledger()
 
-    async def reserve(self, spec: VmSpec, machine_aliases: Mapping[str, str]) -> Reservation:
+    async def reserve(
+        self, spec: VmSpec, machine_aliases: Mapping[str, str], *, disk_queue_threads: bool = False
+    ) -> Reservation:
         """Plan the VM on the host as it is now and hold what the plan takes.
 
         Raises:
@@ -53,7 +55,9 @@ class Reservations:
             record, facts = await trio.to_thread.run_sync(self._look, spec)
             others = self.ledger.released(spec.name)
             try:
-                plan = place(spec, facts, self._policy, others, record, machine_aliases)
+                plan = place(
+                    spec, facts, self._policy, others, record, machine_aliases, disk_queue_threads=disk_queue_threads
+                )
             except Refused as error:
                 refused = error
             else:

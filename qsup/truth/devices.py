@@ -130,7 +130,7 @@ def _disk_row(disk: DiskPlan, aio: AioFacts, answers: DiskAnswers | None) -> Dis
     in_force = aio_in_force(disk.aio, aio, requests)
     unused = in_force is None and requests == 0
     iothread = answers.iothreads.get(disk.disk_id) if answers is not None else None
-    planned = disk.iothread_id or ""
+    planned = "" if disk.queue_threads else disk.iothread_id or ""  # shared out queues have no one iothread
     notes = []
     if in_force is not None and in_force != disk.aio:
         notes.append(aio.fell_back or f"nothing in the process shows {disk.aio}: the thread pool serves it")

@@ -62,7 +62,9 @@ async def _plan_and_build(spec: VmSpec, policy: HostPolicy) -> Argv:
     record = read_guest_record(policy.state_dir, spec.name)
     caps = await CapsCache().caps_of(policy.qemu)
     facts = _without_locks(await facts_for(spec))
-    plan = place(spec, facts, policy, Ledger(), record, caps.machine_aliases)
+    plan = place(
+        spec, facts, policy, Ledger(), record, caps.machine_aliases, disk_queue_threads=caps.disk_queue_threads
+    )
     missing = missing_capabilities(plan, caps)
     if missing:
         raise InvalidInput(missing)
