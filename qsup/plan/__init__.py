@@ -6,8 +6,8 @@ Leaves: VmPlan, or Refused with every failing constraint; `shared_repins` (repin
 May touch: nothing.
 Must not: read the host, be random, know QEMU's flags, depend on the order in which files came.
 
-Start at `place.py`, which names the sections in their order. `memory_search.py` decides the host node, `core_room.py` the
-cores, `shared_pool.py` the floating masks, `housekeeping.py` everything that is not a vCPU. One file per section of the
-TOML: machine, cpu, memory, disk, nic, boot, console. Types that leave the room: vmplan, ledger, host_facts, policy,
-guest_record. docs/placement.md has the promises.
+Start at `place.py`, which names the sections in their order. `memory_search.py` decides the host node, `core_choice.py` the
+cores, by the points of `cost.py`, `shared_pool.py` the floating masks, `housekeeping.py` everything that is not a vCPU;
+`suggest.py` finds what would make a refused VM fit. One file per section of the TOML: machine, cpu, memory, disk, nic, boot,
+console. Types that leave the room: vmplan, ledger, host_facts, policy, guest_record. docs/placement.md has the promises.
 """

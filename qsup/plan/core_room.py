@@ -22,28 +22,43 @@ Manner = Literal["siblings", "loose", "whole"]
 
 
 @frozen
+class Keep:
+    """Of these pCPUs so many must be left to the shared pool."""
+
+    spots: frozenset[int]
+    count: int
+
+
+@frozen
 class CoreRoom:
     """Free pCPUs per host node and core; cores that offer nothing of use are absent.
 
-    `clean` are the cores that nobody else has a part of. `last_cores`: where housekeeping is on small hosts.
+    The pCPUs of a core stand in the order in which they are taken. `clean` are the cores that nobody else has a part of.
+    `keeps` hold for whatever is taken; `free` leaves out pCPUs enough to fulfil them in any case, `offered` does not.
     """
 
     host: HostIndex
     free: Mapping[int, Mapping[int, tuple[int, ...]]]
+    offered: Mapping[int, Mapping[int, tuple[int, ...]]]
     threads: int
     manner: Manner
     clean: frozenset[int]
-    last_cores: frozenset[int]
+    keeps: tuple[Keep, ...] = ()
 
     @staticmethod
     def of(host: HostIndex, barred: Collection[int], *, threads: int, manner: Manner) -> CoreRoom:
         """The room that `barred` pCPUs leave."""
         closed = frozenset(barred)
         clean = frozenset(core for core, members in host.cores.items() if closed.isdisjoint(members))
-        last = frozenset({host.core_of[min(host.online)]}) if host.small and host.online else frozenset()
-        free = {node: {core: host.cores[core] for core in cores} for node, cores in host.node_cores.items()}
-        room = CoreRoom(host, free, threads, manner, clean, last)
-        return evolve(room, free={node: room._cores_without(node, closed) for node in free})
+        order = host.core_order
+        everything = {node: {core: order[core] for core in cores} for node, cores in host.node_cores.items()}
+        room = CoreRoom(host, everything, everything, threads, manner, clean)
+        free = {node: room._cores_without(everything[node], closed) for node in everything}
+        return evolve(room, free=free, offered=free)
+
+    def keeping(self, keeps: tuple[Keep, ...], kept: frozenset[int]) -> CoreRoom:
+        """The room under these conditions, which are fulfilled when `kept` stay untouched."""
+        return evolve(self.without(kept), offered=self.offered, keeps=keeps)
 
     @property
     def whole(self) -> bool:
@@ -67,17 +82,27 @@ class CoreRoom:
         """The room after these pCPUs are gone as well."""
         gone = frozenset(pcpus) & self.host.online
         nodes = {self.host.node_of[pcpu] for pcpu in gone}
-        renewed = {node: self._cores_without(node, gone) for node in nodes}
-        return evolve(self, free={**self.free, **renewed})
+        return evolve(
+            self,
+            free={**self.free, **{node: self._cores_without(self.free[node], gone) for node in nodes}},
+            offered={**self.offered, **{node: self._cores_without(self.offered[node], gone) for node in nodes}},
+            keeps=tuple(Keep(keep.spots - gone, keep.count) for keep in self.keeps),
+        )
 
-    def _cores_without(self, node: int, gone: frozenset[int]) -> dict[int, tuple[int, ...]]:
+    def _cores_without(self, cores: Mapping[int, tuple[int, ...]], gone: frozenset[int]) -> dict[int, tuple[int, ...]]:
         least = {"siblings": self.threads, "loose": 1, "whole": 1}[self.manner]
-        cores: dict[int, tuple[int, ...]] = {}
-        for core, members in self.free[node].items():
+        left_of: dict[int, tuple[int, ...]] = {}
+        for core, members in cores.items():
             left = members if gone.isdisjoint(members) else tuple(pcpu for pcpu in members if pcpu not in gone)
             if len(left) >= least and (not self.whole or len(left) == len(self.host.cores[core])):
-                cores[core] = left
-        return cores
+                left_of[core] = left
+        return left_of
+
+    def keeps_beside(self, pcpus: Iterable[int]) -> bool:
+        """Whether the pool keeps what it must when these are taken."""
+        taken = frozenset(pcpus)
+        taken |= self.emptied(taken)
+        return all(len(keep.spots - taken) >= keep.count for keep in self.keeps)
 
     def emptied(self, pcpus: Iterable[int]) -> frozenset[int]:
         """The siblings that must stay empty beside these pCPUs; none unless cores are taken whole."""
@@ -85,12 +110,12 @@ class CoreRoom:
         return self.host.siblings(taken) - taken if self.whole else frozenset()
 
     def accepts(self, pcpus: Sequence[int], nodes: Collection[int]) -> bool:
-        """Whether these pCPUs are free on one of these nodes and lie as those of a guest core must."""
+        """Whether these pCPUs are offered on one of these nodes and lie as those of a guest core must."""
         homes = {self.host.node_of.get(pcpu, -1) for pcpu in pcpus}
         node = homes.pop()
         if homes or node not in nodes or len(set(pcpus)) < len(pcpus):
             return False
-        cores = self.free.get(node, {})
+        cores = self.offered.get(node, {})
         used = {self.host.core_of[pcpu] for pcpu in pcpus}
         if any(pcpu not in cores.get(self.host.core_of[pcpu], ()) for pcpu in pcpus):
             return False

@@ -6,7 +6,7 @@ split guest cores or L3 groups, and so on down to points that only break ties be
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Final
 
 from qsup.plan.host_index import HostIndex
@@ -14,6 +14,7 @@ from qsup.plan.host_index import HostIndex
 REMOTE: Final = 20  # per vCPU and unit of SLIT distance beyond local to its memory
 NODE: Final = 100  # per host node beyond the first
 DISTANCE: Final = 1  # per pair of the VM's host nodes and unit of SLIT distance beyond local
+UNEVEN: Final = 3  # per guest core on a host node beyond its even share
 GROWTH: Final = 10  # a hugepage pool must grow
 SPLIT: Final = 12  # per guest core whose threads lie on several host cores though the host has cores for them
 L3: Final = 6  # per L3 group beyond the first, on each host node
@@ -32,6 +33,12 @@ def nodes_cost(host: HostIndex, nodes: Sequence[int], *, grows: bool) -> int:
     """What a set of host nodes costs by itself."""
     far = sum(host.distance(one, other) - _LOCAL for at, one in enumerate(nodes) for other in nodes[at + 1 :])
     return NODE * (len(nodes) - 1) + DISTANCE * far + GROWTH * grows
+
+
+def uneven_cost(counts: Sequence[int]) -> int:
+    """`counts`: the guest cores on each host node."""
+    share = -(-sum(counts) // max(1, len(counts)))
+    return UNEVEN * sum(max(0, count - share) for count in counts)
 
 
 def devices_cost(devices: Iterable[int], nodes: Sequence[int]) -> int:
@@ -63,19 +70,20 @@ def cores_cost(
         whole: each vCPU takes its host core whole.
         last: the first core of a small host.
     """
-    taken: dict[int, int] = {}
-    for pcpu in (pcpu for guest_core in seat for pcpu in guest_core):
-        taken[host.core_of[pcpu]] = taken.get(host.core_of[pcpu], 0) + 1
-    if not taken:
+    pcpus = {pcpu for guest_core in seat for pcpu in guest_core}
+    if not pcpus:
         return 0
-    cost = L3 * (len({host.l3_of_core[core] for core in taken}) - 1)
+    taken: dict[int, int] = {}
+    for pcpu in pcpus:
+        taken[host.core_of[pcpu]] = taken.get(host.core_of[pcpu], 0) + 1
+    cost = _pool_cost(host, pcpus, free) + L3 * (len({host.l3_of_core[core] for core in taken}) - 1)
     cost += sum(_core_cost(host, core, count, clean, last) for core, count in taken.items())
     if whole:
-        return cost + _pool_cost(host, taken, free)
+        return cost
     broken = sum(core in clean and count < len(host.cores[core]) for core, count in taken.items())
     split = sum(len({host.core_of[pcpu] for pcpu in guest_core}) > 1 for guest_core in seat)
     forced = len(seat[0]) > host.threads
-    return cost + BROKEN * broken + (0 if forced else SPLIT * split) + _pool_cost(host, taken, free)
+    return cost + BROKEN * broken + (0 if forced else SPLIT * split)
 
 
 def _core_cost(host: HostIndex, core: int, count: int, clean: frozenset[int], last: frozenset[int]) -> int:
@@ -83,9 +91,9 @@ def _core_cost(host: HostIndex, core: int, count: int, clean: frozenset[int], la
     return count * each
 
 
-def _pool_cost(host: HostIndex, taken: Mapping[int, int], free: Mapping[int, Sequence[int]]) -> int:
+def _pool_cost(host: HostIndex, taken: Collection[int], free: Mapping[int, Sequence[int]]) -> int:
     if not host.isolated:
         return 0
-    pooled = sum(count for core, count in taken.items() if host.cores[core][0] not in host.isolated)
-    unused = sum(len(left) - taken.get(core, 0) for core, left in free.items() if host.cores[core][0] in host.isolated)
+    pooled = sum(pcpu not in host.isolated for pcpu in taken)
+    unused = sum(pcpu in host.isolated and pcpu not in taken for left in free.values() for pcpu in left)
     return POOL * min(pooled, unused)

@@ -116,6 +116,8 @@ def _last_pins(case: Case, fit: CpuFit, room: CoreRoom, layout: Layout) -> Pins 
             if not left.accepts(pcpus, share.host_nodes):
                 return None
             left = left.without(pcpus) if room.whole else left
+    if not room.keeps_beside(single.values()):
+        return None
     return {vcpu: frozenset({pcpu}) for vcpu, pcpu in single.items()}
 
 
@@ -126,7 +128,7 @@ def _owned_pins(case: Case, fit: CpuFit, room: CoreRoom, layout: Layout) -> Pins
     spread = case.policy.strategy == "spread"
     for share in layout.shares:
         cores = list(fit.owned_cores(share.vcpus))
-        room = _place(room, cores, share.host_nodes, pins, spread)
+        room = _place(room, cores, [node for node, amount in share.memory if amount], pins, spread)
         strays.extend((core, share.host_nodes) for core in cores)
     for core, home in strays:
         open_nodes = layout.stray_nodes if case.host.pcpus_of(home) else tuple(case.host.node_pcpus)

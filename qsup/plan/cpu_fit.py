@@ -6,12 +6,15 @@ VM, some of a mixed one. Pinned VMs have neither: their pins say where they are.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import heapq
+from collections import Counter
+from collections.abc import Callable, Iterable
+from functools import cached_property
 
 from attrs import frozen
 
 from qsup.plan.case import Case
-from qsup.plan.core_room import CoreRoom, Manner
+from qsup.plan.core_room import CoreRoom, Keep, Manner
 from qsup.plan.guest_topology import Topology
 from qsup.plan.housekeeping import first_core, fixed_housekeeping
 from qsup.plan.shared_pool import SharedPool
@@ -52,6 +55,15 @@ class CpuFit:
 
     def floats_on(self, node: int) -> int:
         """How many floating vCPUs the node takes: 0 where the pool has no pCPU, else what the overcommit leaves."""
+        if node not in self._floats:
+            self._floats[node] = self._floats_counted(node)
+        return self._floats[node]
+
+    @cached_property
+    def _floats(self) -> dict[int, int]:
+        return {}
+
+    def _floats_counted(self, node: int) -> int:
         pcpus = len(self.pool.on((node,))) if self.case.policy.allows(node) else 0
         most = self.case.policy.overcommit
         if most is None or not pcpus:
@@ -86,7 +98,7 @@ def cpu_fits(case: Case, topology: Topology) -> tuple[CpuFit, ...]:
 
 def _room(case: Case, topology: Topology, pool: SharedPool, manner: Manner) -> CoreRoom:
     room = CoreRoom.of(case.host, _barred(case), threads=topology.threads, manner=manner)
-    return room.without(_kept_for_shared(case, pool, room))
+    return _with_keeps(case, pool, room)
 
 
 def single_room(case: Case, taken: frozenset[int]) -> CoreRoom:
@@ -94,7 +106,7 @@ def single_room(case: Case, taken: frozenset[int]) -> CoreRoom:
     exclusive = taken | case.others.exclusive.keys()
     pool = SharedPool.of(case.host, case.policy, exclusive, case.others.pinned.keys())
     room = CoreRoom.of(case.host, _barred(case) | taken, threads=1, manner="loose")
-    return room.without(_kept_for_shared(case, pool, room))
+    return _with_keeps(case, pool, room)
 
 
 def _barred(case: Case) -> frozenset[int]:
@@ -152,13 +164,15 @@ def check_guest_smt(case: Case, topology: Topology) -> None:
     )
 
 
-def _kept_for_shared(case: Case, pool: SharedPool, room: CoreRoom) -> frozenset[int]:
-    """The pCPUs that the pool keeps, so that floating vCPUs do not run dry; the cheapest to give.
+def _with_keeps(case: Case, pool: SharedPool, room: CoreRoom) -> CoreRoom:
+    """The room under the condition that the pool keeps pCPUs, so that floating vCPUs do not run dry.
 
     One for each set of nodes where shared VMs run (with overcommit: as many as their vCPUs need there), and one on each node
-    for the floating vCPUs of this VM itself.
+    for the floating vCPUs of this VM itself. The cheapest to give are set aside.
     """
+    rank = _rank_of_kept(case, room)
     kept: set[int] = set()
+    keeps: list[Keep] = []
     claims = [(nodes, _pcpus_needed(case, nodes, 0)) for nodes in case.others.shared]
     own = case.spec.cpu.vcpus if case.spec.cpu.placement == "shared" else len(case.spec.cpu.shared_vcpus or ())
     if own:
@@ -168,9 +182,10 @@ def _kept_for_shared(case: Case, pool: SharedPool, room: CoreRoom) -> frozenset[
         spots = here or pool.open
         beyond = spots - {pcpu for pcpus in _free_of(room, spots) for pcpu in pcpus}
         missing = count - len(beyond | (spots & kept))
+        keeps.append(Keep(spots, min(count, len(spots))))
         if missing > 0:
-            kept.update(sorted(spots - kept - beyond, key=lambda pcpu: _cost(case, room, pcpu))[:missing])
-    return frozenset(kept)
+            kept.update(heapq.nsmallest(missing, spots - kept - beyond, key=rank))
+    return room.keeping(tuple(keeps), frozenset(kept)) if kept else room
 
 
 def _pcpus_needed(case: Case, nodes: tuple[int, ...], more: int) -> int:
@@ -186,8 +201,19 @@ def _free_of(room: CoreRoom, spots: Iterable[int]) -> Iterable[tuple[int, ...]]:
     return (left for cores_left in room.free.values() for core, left in cores_left.items() if core in cores)
 
 
-def _cost(case: Case, room: CoreRoom, pcpu: int) -> tuple[bool, int, bool, int]:
-    """What a dedicated VM loses when the pCPU is kept: little on a broken core, less on an efficient one."""
-    core = room.host.core_of[pcpu]
-    left = room.free[room.host.node_of[pcpu]].get(core, ())
-    return (pcpu not in first_core(case.host), len(left), core not in room.host.efficient_cores, -pcpu)
+def _rank_of_kept(case: Case, room: CoreRoom) -> Callable[[int], tuple[bool, int, bool, int, int]]:
+    """The order in which pCPUs are kept: the first core, then a broken one, an efficient one, one in a full L3 group."""
+    host, first = room.host, first_core(case.host)
+    around: Counter[tuple[int, int]] = Counter()
+    lefts: dict[int, int] = {}
+    for node, cores in room.free.items():
+        for core, left in cores.items():
+            around[node, host.l3_of_core[core]] += len(left)
+            lefts[core] = 1 if room.whole else len(left)
+
+    def rank(pcpu: int) -> tuple[bool, int, bool, int, int]:
+        core = host.core_of[pcpu]
+        beside = around[host.node_of[pcpu], host.l3_of_core[core]]
+        return (pcpu not in first, lefts.get(core, 0), core not in host.efficient_cores, beside, -pcpu)
+
+    return rank

@@ -12,8 +12,8 @@ from attrs import define
 from qsup.bytesize import format_byte_size
 from qsup.cpuset import format_cpulist
 from qsup.plan.case import Case
+from qsup.plan.holders import holders_on
 from qsup.plan.layout import Layout, Share, even_parts, room_after, share_falling_over, share_on
-from qsup.plan.memory_refusal import holders_on
 from qsup.plan.memory_room import MemoryRoom
 from qsup.plan.memory_search import MemorySearch
 from qsup.plan.wording import left_text
@@ -99,7 +99,9 @@ def _share(
         distance = search.case.host.distance
         allowed = filter(search.case.policy.allows, left.room.nodes)
         others = sorted(allowed, key=lambda other: (other not in hosts, distance(hosts[0], other), other))
-        return share_falling_over(left.room, others, vcpus, size_bytes, overhead)
+        share = share_falling_over(left.room, others, vcpus, size_bytes, overhead)
+        if share is not None and not _cores_fit(search, left, (share.memory[0][0],), vcpus):
+            return None  # the asked node gives nothing, and that from which the memory comes has no pCPUs for the vCPUs
     return share
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 from attrs import frozen
@@ -12,6 +13,9 @@ if TYPE_CHECKING:  # HostFacts holds an index of itself
 
 _UNKNOWN_DISTANCE = 20  # Linux' REMOTE_DISTANCE: what it assumes where the firmware tells nothing
 _LOCAL_DISTANCE = 10
+
+# The last cores last, performance before efficient, isolated before the pool's (fewest of the pool first), the lowest first.
+CoreKind = tuple[bool, bool, bool, int, int]
 
 
 @frozen
@@ -66,6 +70,29 @@ class HostIndex:
     def small(self) -> bool:
         """Whether the host has at most two cores: too few to keep one for housekeeping alone."""
         return len(self.cores) <= 2
+
+    @cached_property
+    def last_cores(self) -> frozenset[int]:
+        """The first core of a small host: QEMU's other threads are there, so vCPUs come last."""
+        return frozenset({self.core_of[min(self.online)]}) if self.small and self.online else frozenset()
+
+    @cached_property
+    def core_order(self) -> Mapping[int, tuple[int, ...]]:
+        """For each core its pCPUs in the order in which they are taken: isolated ones first, of no use to the shared pool."""
+        return {
+            core: tuple(sorted(members, key=lambda pcpu: (pcpu not in self.isolated, pcpu)))
+            for core, members in self.cores.items()
+        }
+
+    @cached_property
+    def core_kinds(self) -> Mapping[int, CoreKind]:
+        """For each core its kind, by which it ranks among others; no two are equal."""
+        return {core: self._kind_of(core, members) for core, members in self.cores.items()}
+
+    def _kind_of(self, core: int, members: tuple[int, ...]) -> CoreKind:
+        isolated = len(self.isolated.intersection(members))
+        pooled = len(members) - isolated if self.isolated else 0
+        return (core in self.last_cores, core in self.efficient_cores, not isolated, pooled, members[0])
 
     def pcpus_of(self, nodes: Iterable[int]) -> frozenset[int]:
         """The online pCPUs of the nodes together."""

@@ -27,7 +27,8 @@ class LedgerIndex:
     `exclusive` pCPUs belong to one VM alone (its own vCPUs', emptied siblings, own support threads'), `pinned` to explicit
     pins, `emulators` to emulator sets that were asked for. `written` and `read` are images (`image_keys`). `shared` counts
     guest nodes with floating vCPUs per tuple of host nodes, `shared_load` their vCPUs per host node. `pages_due` and `base_due`
-    are promised and not yet taken, per (host node, page size) in pages and per host node in bytes.
+    are promised and not yet taken, per (host node, page size) in pages and per host node in bytes; `growth_due` are the pages
+    by which pools will grow for them.
     """
 
     exclusive: Mapping[int, Names] = field(factory=dict)
@@ -42,6 +43,7 @@ class LedgerIndex:
     shared_load: Mapping[int, int] = field(factory=dict)
     pages_due: Mapping[tuple[int, int], int] = field(factory=dict)
     base_due: Mapping[int, int] = field(factory=dict)
+    growth_due: Mapping[tuple[int, int], int] = field(factory=dict)
 
     def reserved(self, holding: Holding) -> LedgerIndex:
         """The index with this holding added."""
@@ -66,6 +68,7 @@ class LedgerIndex:
             shared_load=_summed(self.shared_load, claims.shared_load, sign),
             pages_due=_summed(self.pages_due, claims.pages_due, sign),
             base_due=_summed(self.base_due, claims.base_due, sign),
+            growth_due=_summed(self.growth_due, claims.growth_due, sign),
         )
 
 
@@ -107,6 +110,13 @@ def base_due(holding: Holding) -> dict[int, int]:
     return _due(planned, holding.base_taken_bytes)
 
 
+def growth_due(holding: Holding) -> dict[tuple[int, int], int]:
+    """Pages by which pools have yet to grow for it; none once the VM's process, which comes after that, has taken anything."""
+    if holding.pages_taken or holding.base_taken_bytes:
+        return {}
+    return {(growth.host_node, growth.page_size_bytes): growth.count for growth in holding.plan.pool_growth}
+
+
 def _unsplit_base(node: GuestNodePlan) -> tuple[tuple[int, int], ...]:
     if node.hugepages or not node.host_nodes:
         return ()
@@ -141,6 +151,7 @@ def _claims_of(holding: Holding) -> LedgerIndex:
         shared_load=shared_load_of(plan),
         pages_due=pages_due(holding),
         base_due=base_due(holding),
+        growth_due=growth_due(holding),
     )
 
 

@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-
 from qsup.bytesize import format_byte_size
 from qsup.plan.case import Case
+from qsup.plan.holders import base_holders, floaters, page_holders, pcpu_holders, pool_of, ways_text
 from qsup.plan.host_facts import PoolFacts
-from qsup.plan.housekeeping import fixed_housekeeping
-from qsup.plan.ledger_index import shared_load_of
 from qsup.plan.memory_room import NodeRoom
 from qsup.plan.memory_search import MemorySearch
-from qsup.plan.wording import left_text, needed_text, pcpus_text
-
-Held = tuple[tuple[str, str], ...]
+from qsup.plan.wording import left_text, needed_text
 
 
 def explain_no_layout(search: MemorySearch) -> None:
@@ -53,7 +48,7 @@ def _explain_memory(search: MemorySearch, node: int) -> None:
             available=base,
             host_node=node,
             held_by=held_by,
-            hint=_ways(case, held_by, "make memory.size smaller"),
+            hint=ways_text(case, held_by, "make memory.size smaller"),
         )
         return
     if room.base_bytes < search.overhead_bytes:
@@ -61,7 +56,7 @@ def _explain_memory(search: MemorySearch, node: int) -> None:
         if _pages_suffice(search, room):
             return
     page = format_byte_size(room.page_size_bytes)
-    pool = _pool_of(case, node, room.page_size_bytes)
+    pool = pool_of(case, node, room.page_size_bytes)
     if pool is None:
         case.notes.refuse(
             "plan.hugepage-size-absent",
@@ -95,7 +90,7 @@ def _explain_overhead(search: MemorySearch, node: int) -> None:
         available=left_text(room.base_bytes),
         host_node=node,
         held_by=held_by,
-        hint=_ways(
+        hint=ways_text(
             search.case,
             held_by,
             "shrink this node's hugepage pool (nr_hugepages)",
@@ -106,14 +101,6 @@ def _explain_overhead(search: MemorySearch, node: int) -> None:
 
 def _pages_suffice(search: MemorySearch, room: NodeRoom) -> bool:
     return (room.pages or 0) * room.page_size_bytes >= search.case.spec.memory.size_bytes
-
-
-def _ways(case: Case, held_by: Held, *ways: str) -> str:
-    """The ways out as a hint; where VMs hold something, the last is to stop them, the one named that holds most."""
-    names = [name for name, _ in held_by if name in case.ledger.holdings]
-    stop = f"stop {names[0]}" if len(names) == 1 else f"stop VMs there ({names[0]} holds most)" if names else None
-    *first, last = [*ways, stop] if stop else ways
-    return f"{', '.join(first)}, or {last}" if first else last
 
 
 def _growth_text(search: MemorySearch, node: int) -> str:
@@ -130,7 +117,7 @@ def _growth_hint(search: MemorySearch, node: int, pool: PoolFacts) -> str:
     possible = max(0, room.base_bytes - search.overhead_bytes) // room.page_size_bytes
     if room.grows or possible < needed:
         held_by = page_holders(search.case, node, pool)
-        return _ways(search.case, held_by, "make memory.size smaller", "use another page size")
+        return ways_text(search.case, held_by, "make memory.size smaller", "use another page size")
     size_dir = f"node{node}/hugepages/hugepages-{pool.page_size_bytes >> 10}kB"
     by_hand = f"echo {pool.total + needed} > /sys/devices/system/node/{size_dir}/nr_hugepages"
     if not search.case.facts.may_grow_pools:
@@ -138,55 +125,9 @@ def _growth_hint(search: MemorySearch, node: int, pool: PoolFacts) -> str:
     return f"set place.grow_hugepages = true in the settings, or grow the pool by {needed} pages: {by_hand}"
 
 
-def _pool_of(case: Case, node: int, page_size_bytes: int) -> PoolFacts | None:
-    pools = next((facts.pools for facts in case.facts.nodes if facts.host_node == node), ())
-    return next((pool for pool in pools if pool.page_size_bytes == page_size_bytes), None)
-
-
 def _sizes_of(case: Case, node: int) -> str:
     pools = next((facts.pools for facts in case.facts.nodes if facts.host_node == node), ())
     return ", ".join(format_byte_size(pool.page_size_bytes) for pool in pools) or "no hugepages"
-
-
-def page_holders(case: Case, node: int, pool: PoolFacts) -> Held:
-    """Who holds pages of this pool: "foreign" for what no VM of qsup took, then VMs, who holds most first."""
-    held: list[tuple[int, str]] = []
-    taken = 0
-    for name, holding in sorted(case.ledger.holdings.items()):
-        taken += holding.pages_taken.get((node, pool.page_size_bytes), 0)
-        pages = sum(
-            count
-            for guest in holding.plan.guest_nodes
-            for host_node, count in guest.pages
-            if (host_node, guest.page_size_bytes) == (node, pool.page_size_bytes)
-        )
-        if pages and name != case.spec.name:
-            held.append((pages, name))
-    foreign = pool.total - pool.free - taken
-    others = [("foreign", f"{foreign} pages")] if foreign > 0 else []
-    return (*others, *((name, f"{pages} pages") for pages, name in _most_first(held)))
-
-
-def _most_first(held: Iterable[tuple[int, str]]) -> list[tuple[int, str]]:
-    return sorted(held, key=lambda pair: (-pair[0], pair[1]))
-
-
-def base_holders(case: Case, node: int) -> Held:
-    """Who holds base pages of the node: the host's reserve, then VMs, who holds most first."""
-    held: list[tuple[int, str]] = []
-    for name, holding in sorted(case.ledger.holdings.items()):
-        amount = sum(size for guest in holding.plan.guest_nodes for host_node, size in guest.base_bytes if host_node == node)
-        if amount and name != case.spec.name:
-            held.append((amount, name))
-    reserve = ("host", f"{format_byte_size(case.policy.reserved_memory_on(node))} reserve")
-    return (reserve, *((name, needed_text(amount)) for amount, name in _most_first(held)))
-
-
-def holders_on(case: Case, node: int) -> Held:
-    """Who holds memory of the node, of the kind that this VM asks for, and pCPUs."""
-    pool = _pool_of(case, node, case.spec.memory.hugepages_bytes or 0)
-    memory = base_holders(case, node) if pool is None else page_holders(case, node, pool)
-    return (*memory, *(pcpu_holders(case, node) if case.spec.cpu.placement in ("dedicated", "isolated") else ()))
 
 
 def _explain_pcpus(search: MemorySearch, node: int) -> None:
@@ -205,7 +146,7 @@ def _explain_pcpus(search: MemorySearch, node: int) -> None:
         available=f"{fit.guest_cores(node)} × {what}",
         host_node=node,
         held_by=held_by,
-        hint=_ways(case, held_by, "ask for fewer vCPUs", "use another placement"),
+        hint=ways_text(case, held_by, "ask for fewer vCPUs", "use another placement"),
     )
 
 
@@ -215,7 +156,7 @@ def _explain_floating(search: MemorySearch, node: int) -> None:
         refuse_empty_pool(case, node)
         return
     needed, room = len(search.fit.floating), search.fit.floats_on(node)
-    held_by = tuple((name, f"{count} shared vCPUs") for count, name in _floaters(case, node))
+    held_by = floaters(case, node)
     case.notes.refuse(
         "plan.pool-crowded",
         f"host node {node} has room for {room} shared vCPUs ({pcpus} pool pCPUs, place.overcommit = {case.policy.overcommit}); "
@@ -224,14 +165,8 @@ def _explain_floating(search: MemorySearch, node: int) -> None:
         available=f"{room} shared vCPUs",
         host_node=node,
         held_by=held_by,
-        hint=_ways(case, held_by, "ask for fewer vCPUs", "raise place.overcommit in the settings"),
+        hint=ways_text(case, held_by, "ask for fewer vCPUs", "raise place.overcommit in the settings"),
     )
-
-
-def _floaters(case: Case, node: int) -> list[tuple[int, str]]:
-    """The VMs that float on the node, with their shared vCPUs there, who has most first."""
-    counts = ((shared_load_of(holding.plan).get(node, 0), name) for name, holding in case.ledger.holdings.items())
-    return _most_first((count, name) for count, name in counts if count and name != case.spec.name)
 
 
 def refuse_empty_pool(case: Case, node: int) -> None:
@@ -244,7 +179,7 @@ def refuse_empty_pool(case: Case, node: int) -> None:
         available="0 pCPUs",
         host_node=node,
         held_by=held_by,
-        hint=_ways(case, held_by, "leave more pCPUs out of housekeeping and isolation"),
+        hint=ways_text(case, held_by, "leave more pCPUs out of housekeeping and isolation"),
     )
 
 
@@ -256,38 +191,6 @@ def _unit_text(search: MemorySearch) -> str:
     if fit.room is not None and fit.room.manner == "siblings":
         return f"{threads} free siblings of one host core"
     return f"{threads} free pCPU{'s' if threads > 1 else ''}"
-
-
-def pcpu_holders(case: Case, node: int) -> Held:
-    """Who holds pCPUs of the node, with their cpulists: the host itself, then VMs, who holds most first."""
-    local = case.host.pcpus_of((node,))
-    held: dict[str, set[int]] = {}
-    for claims in (case.others.exclusive, case.others.pinned, case.others.emulators):
-        _collect(held, claims, local)
-    named: list[tuple[str, str]] = []
-    for name, pcpus in (
-        ("housekeeping", fixed_housekeeping(case.host, case.policy) & local),
-        ("isolated", case.host.isolated & local if case.spec.cpu.placement == "shared" else frozenset()),
-        ("shared pool", _kept(case) & local),
-    ):
-        if pcpus:
-            named.append((name, pcpus_text(pcpus)))
-    vms = _most_first((len(pcpus), name) for name, pcpus in held.items())
-    return (*named, *((name, pcpus_text(held[name])) for _, name in vms))
-
-
-def _collect(held: dict[str, set[int]], claims: Mapping[int, tuple[str, ...]], local: frozenset[int]) -> None:
-    for pcpu in local & claims.keys():
-        for name in claims[pcpu]:
-            held.setdefault(name, set()).add(pcpu)
-
-
-def _kept(case: Case) -> frozenset[int]:
-    """pCPUs that running shared VMs float on: the last of them cannot be given away."""
-    if not case.others.shared or case.spec.cpu.placement == "shared":
-        return frozenset()
-    taken = {*case.others.exclusive, *fixed_housekeeping(case.host, case.policy)}
-    return case.host.online - case.host.isolated - taken
 
 
 def _explain_combination(search: MemorySearch) -> None:

@@ -2,10 +2,10 @@
 
 Strategy, per node:
 
-    pages  = pool.free + what this VM has taken itself − those left to others by the settings
-             − max(promised to others and not yet taken, reserved by anybody)
+    pages  = pool.free + what this VM has taken itself + what the pool will grow by for others − those left to others by the
+             settings − max(promised to others and not yet taken, reserved by anybody)
     base   = memory free + what this VM has taken itself − the host's reserve − base pages promised to others and not yet taken
-             − pages promised to others for which the pool has yet to grow
+             − what pools will grow by for others − pages promised to others that are missing even then
     room   = pages × page size, plus what the pool can grow by out of `base` (hugepages); or `base` (base pages)
 
 QEMU's own overhead comes out of `base` in either case, before anything else.
@@ -92,7 +92,7 @@ def _base_unit(case: Case) -> int:
 def _node_room(case: Case, node: HostNodeFacts, page_size: int | None) -> NodeRoom:
     own = case.own
     own_base = own.base_taken_bytes.get(node.host_node, 0) if own else 0
-    ungrown = sum(_pages_to_grow(case, node, pool) * pool.page_size_bytes for pool in node.pools)
+    ungrown = sum(_pages_to_come(case, node, pool) * pool.page_size_bytes for pool in node.pools)
     base = (
         node.memory_free_bytes
         + own_base
@@ -111,18 +111,20 @@ def _node_room(case: Case, node: HostNodeFacts, page_size: int | None) -> NodeRo
 
 
 def _pages_left(case: Case, node: HostNodeFacts, pool: PoolFacts) -> int:
-    """Free pages less promises; negative by what others were promised and the pool has yet to grow by."""
+    """Pages less promises, after the pool has grown for others; negative by what they were promised and miss even then."""
     key = (node.host_node, pool.page_size_bytes)
     own = case.own
     own_taken = own.pages_taken.get(key, 0) if own else 0
     kept = case.policy.reserved_pages_on(node.host_node, pool.page_size_bytes)
-    return pool.free + own_taken - kept - max(case.others.pages_due.get(key, 0), min(pool.reserved, pool.free))
+    free = pool.free + own_taken + case.others.growth_due.get(key, 0)
+    return free - kept - max(case.others.pages_due.get(key, 0), min(pool.reserved, pool.free))
 
 
-def _pages_to_grow(case: Case, node: HostNodeFacts, pool: PoolFacts) -> int:
-    """Pages promised to others by which the pool has yet to grow."""
-    due = case.others.pages_due.get((node.host_node, pool.page_size_bytes), 0)
-    return min(due, max(0, -_pages_left(case, node, pool)))
+def _pages_to_come(case: Case, node: HostNodeFacts, pool: PoolFacts) -> int:
+    """Pages for others that base memory has yet to become: what the pool will grow by, and promises that miss more."""
+    key = (node.host_node, pool.page_size_bytes)
+    missing = min(case.others.pages_due.get(key, 0), max(0, -_pages_left(case, node, pool)))
+    return case.others.growth_due.get(key, 0) + missing
 
 
 def split_evenly(total: int, capacities: Sequence[int]) -> tuple[int, ...] | None:

@@ -16,7 +16,7 @@ from attrs import frozen
 
 from qsup.plan.case import Case
 from qsup.plan.core_choice import seat_on
-from qsup.plan.cost import REMOTE, devices_cost, load_cost, nodes_cost
+from qsup.plan.cost import REMOTE, devices_cost, load_cost, nodes_cost, uneven_cost
 from qsup.plan.cpu_fit import CpuFit
 from qsup.plan.layout import Layout, Share, even_parts, share_falling_over, share_on
 from qsup.plan.memory_room import MemoryRoom, split_evenly
@@ -98,7 +98,7 @@ class MemorySearch:
         for count in range(1, len(self.allowed) + 1):
             if best is not None and best[0][0] <= nodes_cost(self.case.host, (0,) * count, grows=False):
                 break
-            if self._hopeless(count):
+            if self._hopeless(count, with_cores=with_cores):
                 continue
             for nodes in self._sets(count):
                 shares = self._on(nodes, with_cores=with_cores)
@@ -107,8 +107,10 @@ class MemorySearch:
                     best = (rank, shares)
         return None if best is None else best[1]
 
-    def _hopeless(self, count: int) -> bool:
-        """Whether even the roomiest `count` nodes lack memory."""
+    def _hopeless(self, count: int, *, with_cores: bool) -> bool:
+        """Whether even the roomiest `count` nodes lack memory or pCPUs."""
+        if with_cores and sum(sorted(self.core_rooms.values(), reverse=True)[:count]) < len(self.owned_cores):
+            return True
         caps = sorted(self.room.capacities(self.allowed, self.overhead_bytes // count), reverse=True)
         return sum(caps[:count]) * self.room.unit_bytes < self.case.spec.memory.size_bytes
 
@@ -126,19 +128,28 @@ class MemorySearch:
     def _on(self, nodes: Sequence[int], *, with_cores: bool) -> tuple[Share, ...] | None:
         """One guest node per host node, memory and vCPUs split as evenly as they fit."""
         owned = [self.core_rooms[node] if with_cores else len(self.owned_cores) for node in nodes]
-        floating = [self._floating_room(node, with_cores=with_cores) for node in nodes]
-        counts = split_evenly(len(self.owned_cores), owned)
+        floating = [self._floating_room((node,), with_cores=with_cores) for node in nodes]
+        counts = self._cheapest_counts(nodes, owned)
         float_counts = split_evenly(len(self.floating_cores), floating)
         if counts is None or float_counts is None:
             return None
         parts = zip(_cut(self.owned_cores, counts), _cut(self.floating_cores, float_counts), strict=True)
         return self._split_over(nodes, [tuple(sorted((*own, *floats))) for own, floats in parts])
 
-    def _floating_room(self, node: int, *, with_cores: bool) -> int:
-        """Floating guest cores that the node takes; without cores of its own it lends those of the nearest node."""
-        if not with_cores and not self.fit.pool.on((node,)):
+    def _cheapest_counts(self, nodes: Sequence[int], rooms: Sequence[int]) -> tuple[int, ...] | None:
+        """Guest cores on each node, as even as the nodes take them; who gets the odd ones is a matter of cost."""
+        counts = split_evenly(len(self.owned_cores), rooms)
+        if counts is None or self.fit.room is None or len(set(counts)) == 1:
+            return counts
+        turned = (split_evenly(len(self.owned_cores), [*rooms[at:], *rooms[:at]]) or () for at in range(1, len(nodes)))
+        others = [(*part[len(nodes) - at :], *part[: len(nodes) - at]) for at, part in enumerate(turned, start=1)]
+        return min((counts, *others), key=lambda parts: sum(map(self._seat_cost, nodes, parts)))
+
+    def _floating_room(self, nodes: Sequence[int], *, with_cores: bool) -> int:
+        """Floating guest cores that the nodes take together; without any pool pCPU they borrow those of the nearest node."""
+        if not with_cores and not self.fit.pool.on(nodes):
             return len(self.floating_cores)
-        return self.fit.floats_on(node) // self.fit.topology.threads
+        return sum(map(self.fit.floats_on, nodes)) // self.fit.topology.threads
 
     def _split_over(self, nodes: Sequence[int], owners: Sequence[tuple[int, ...]]) -> tuple[Share, ...] | None:
         """One guest node per host node with these vCPUs, memory as even as it fits; None where a node gives nothing."""
@@ -160,15 +171,24 @@ class MemorySearch:
     def cost_of(self, nodes: Sequence[int], shares: Sequence[Share]) -> int:
         """The points that speak against guest memory on these nodes with these guest nodes."""
         cost = nodes_cost(self.case.host, nodes, grows=any(share.growth for share in shares))
-        cost += devices_cost(self._devices, nodes) + REMOTE * self._way_to_pcpus(nodes) * self.fit.topology.threads
+        cost += devices_cost(self._devices, nodes)
+        if not all(self._takes(node, share) for node, share in zip(nodes, shares, strict=True)):
+            cost += REMOTE * self._way_to_pcpus(nodes) * self.fit.topology.threads
         if self.floating_cores:
             load = sum(self.case.others.shared_load.get(node, 0) for node in nodes)
             own = len(self.floating_cores) * self.fit.topology.threads
             cost += load_cost(load + own, len(self.fit.pool.on(nodes)))
         if self.fit.room is None:
             return cost
-        pairs = zip(nodes, shares, strict=True)
-        return cost + sum(self._seat_cost(node, len(self.fit.owned_cores(share.vcpus))) for node, share in pairs)
+        counts = [len(self.fit.owned_cores(share.vcpus)) for share in shares]
+        return cost + uneven_cost(counts) + sum(map(self._seat_cost, nodes, counts))
+
+    def _takes(self, node: int, share: Share) -> bool:
+        """Whether the node has the pCPUs for the vCPUs of a guest node on it."""
+        floating = len(self.fit.floating.intersection(share.vcpus))
+        return len(share.vcpus) - floating <= self.core_rooms[node] * self.fit.topology.threads and (
+            not floating or floating <= self.fit.floats_on(node)
+        )
 
     def _seat_cost(self, node: int, count: int) -> int:
         if (node, count) not in self._seat_costs:
@@ -253,22 +273,22 @@ class MemorySearch:
         vcpus = tuple(range(self.fit.topology.vcpus))
         size_bytes = self.case.spec.memory.size_bytes
         share = share_on(self.room, nodes, vcpus, size_bytes, self.overhead_bytes) if nodes else None
-        return None if share is None else Layout((share,), self.cpu_nodes())
+        if share is None or len(self.floating_cores) > self._floating_room(share.host_nodes, with_cores=False):
+            return None
+        return Layout((share,), self.cpu_nodes())
 
     def _preferred(self) -> tuple[Share, ...] | None:
         """One guest node on the roomiest node (pins and pCPUs first), what is missing from its neighbours."""
         vcpus = tuple(range(self.fit.topology.vcpus))
         caps = dict(zip(self.allowed, self.room.capacities(self.allowed, self.overhead_bytes), strict=True))
         pinned = self.fit.pinned_nodes
-        suited = [node for node in self.allowed if self._floating_room(node, with_cores=False) >= len(self.floating_cores)]
-        if not suited:
-            return None
-        first = min(suited, key=lambda node: (node not in pinned, not self.core_rooms[node], -caps[node], node))
-        order = sorted(self.allowed, key=lambda node: (self.case.host.distance(first, node), node))
-        share = share_falling_over(
-            self.room, order, vcpus, self.case.spec.memory.size_bytes, self.overhead_bytes
-        )
-        return None if share is None else (share,)
+        suited = [node for node in self.allowed if self._floating_room((node,), with_cores=False) >= len(self.floating_cores)]
+        for first in sorted(suited, key=lambda node: (node not in pinned, not self.core_rooms[node], -caps[node], node)):
+            order = sorted(self.allowed, key=lambda node: (self.case.host.distance(first, node), node))
+            share = share_falling_over(self.room, order, vcpus, self.case.spec.memory.size_bytes, self.overhead_bytes)
+            if share is not None and share.memory[0][0] in suited:  # a node that gives nothing does not draw the VM
+                return (share,)
+        return None
 
 
 

@@ -123,7 +123,7 @@ def _host_nodes(question: Question) -> Iterator[Step]:
         return
     host = question.facts.index
     nodes = [node.host_node for node in question.facts.nodes if node.memory_total_bytes]
-    near = sorted(set(nodes) - asked, key=lambda node: (min(host.distance(one, node) for one in asked), node))
+    near = sorted(set(nodes) - asked, key=lambda node: (min((host.distance(one, node) for one in asked), default=0), node))
     for count in range(1, len(near)):
         wider = asked | set(near[:count])
         text = f'memory.host_nodes = "{format_cpulist(wider)}" instead of "{format_cpulist(asked)}"'

@@ -44,9 +44,11 @@ def ask(
     policy: HostPolicy = POLICY,
     record: GuestRecord | None = None,
     machine_aliases: Mapping[str, str] | None = None,
+    disk_queue_threads: bool = False,
 ) -> VmPlan:
     """The plan on an empty ledger and under the default policy, where nothing else is said."""
-    return place(spec, facts, policy, ledger or Ledger(), record, ALIASES if machine_aliases is None else machine_aliases)
+    aliases = ALIASES if machine_aliases is None else machine_aliases
+    return place(spec, facts, policy, ledger or Ledger(), record, aliases, disk_queue_threads=disk_queue_threads)
 
 
 def refusal(spec: VmSpec, facts: HostFacts, ledger: Ledger | None = None, **more: Any) -> dict[str, Reason]:

@@ -133,7 +133,7 @@ def _locality(facts: HostFacts, plan: VmPlan) -> Iterable[str]:
     codes = {warning.code for warning in plan.warnings}
     for node in plan.guest_nodes:
         homes = {_node(facts, pcpu) for vcpu in node.vcpus for pcpu in plan.vcpus[vcpu].pin}
-        gives = {host_node for host_node, _ in node.base_bytes} | set(node.host_nodes)
+        gives = {host_node for host_node, _ in (*node.base_bytes, *node.pages)} | set(node.host_nodes)
         if not homes <= gives and "plan.vcpus-remote" not in codes:
             yield f"{plan.name}: vCPUs away from their memory, and no warning"
 

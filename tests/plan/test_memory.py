@@ -25,6 +25,10 @@ def huge(size_bytes: int, page: int = HUGE_2M, *, vcpus: int = 2, placement: Any
     return vm("db", cpu=cpu, memory=MemorySpec(size_bytes=size_bytes, hugepages_bytes=page, **more))
 
 
+def named(name: str, size_bytes: int) -> VmSpec:
+    return vm(name, memory=MemorySpec(size_bytes=size_bytes, hugepages_bytes=HUGE_2M))
+
+
 def host_nodes(plan: VmPlan) -> list[tuple[int, ...]]:
     return [node.host_nodes for node in plan.guest_nodes]
 
@@ -114,6 +118,20 @@ def test_growth_promised_to_another_is_not_promised_again() -> None:
     facts = build_host(cores_per_node=8, memory_bytes=4 * GIB)
     first = Holding(ask(evolve(huge(2 * GIB), name="one"), facts))
     assert "plan.hugepages-short" in refusal(huge(2 * GIB), facts, Ledger().reserved(first))
+
+
+def test_a_pool_grows_for_a_vm_by_what_was_planned_though_others_left() -> None:
+    facts = with_memory_free(with_pages(build_host(), HUGE_2M, {0: 512}), {0: 4 * GIB})
+    first, grown = ask(named("first", GIB), facts), named("grown", 2 * GIB)
+    ledger = Ledger().reserved(Holding(first))
+    ledger = ledger.reserved(Holding(ask(grown, facts, ledger))).released("first")
+    assert ledger.holdings["grown"].plan.pool_growth == (PoolGrowth(0, HUGE_2M, 1024),)
+    base = vm("late", memory=MemorySpec(size_bytes=3 * GIB // 2))
+    assert refusal(base, facts, ledger)["plan.memory-short"].available == "1463MiB in base pages"
+    assert ask(named("late", GIB), facts, ledger).pool_growth == (), "the pages of the one that left are there"
+    running = ledger.reserved(Holding(ledger.holdings["grown"].plan, {(0, HUGE_2M): 1024}, {0: 80 * MIB}))
+    after = with_memory_free(with_pages(facts, HUGE_2M, {0: 512}), {0: 2 * GIB})
+    assert ask(named("late", GIB), after, running).pool_growth == (), "it has grown: nothing is due any more"
 
 
 def test_pages_taken_from_another_node_than_planned_are_not_due_any_more() -> None:
@@ -294,3 +312,16 @@ def test_a_guest_core_across_guest_nodes_is_refused() -> None:
     nodes = (GuestNodeSpec(frozenset({0}), GIB), GuestNodeSpec(frozenset({1}), GIB))
     spec = vm(cpu=CpuSpec(vcpus=2, threads=2), memory=MemorySpec(size_bytes=2 * GIB, nodes=nodes))
     assert "plan.guest-node-splits-core" in refusal(spec, two_sockets())
+
+
+def test_a_preferred_node_that_gives_nothing_does_not_draw_the_vcpus() -> None:
+    facts = build_host(nodes=3, cores_per_node=1, memory_bytes=2 * GIB, offline=(0,))
+    policy = HostPolicy(reserved_memory_bytes=(2 * GIB, 0), overcommit=1)
+    memory = MemorySpec(size_bytes=3 * GIB, policy="preferred")
+    core = CpuSpec(vcpus=2, threads=2)
+    assert "plan.no-node-set" in refusal(vm(cpu=core, memory=memory), facts, policy=policy), "a pool pCPU carries one"
+    guest = GuestNodeSpec(frozenset({0, 1}), 3 * GIB, frozenset({0}))
+    written = evolve(memory, nodes=(guest,))
+    assert "plan.guest-node-short" in refusal(vm(cpu=core, memory=written), facts, policy=policy)
+    more = evolve(policy, overcommit=2)
+    assert host_nodes(ask(vm(cpu=core, memory=written), facts, policy=more)) == [(1,)]

@@ -11,7 +11,7 @@ from qsup.bytesize import GIB, KIB, MIB
 from qsup.cpuset import HIGHEST_PCPU
 from qsup.spec.boot import BootSpec
 from qsup.spec.console import ConsoleSpec
-from qsup.spec.cpu import CpuSpec, Placement
+from qsup.spec.cpu import CpuSpec, Placement, Smt, SupportSet
 from qsup.spec.disk import DIRECT_CACHE_MODES, AioMode, CacheMode, DiscardMode, DiskSpec, ImageFormat
 from qsup.spec.machine import Accel, MachineSpec
 from qsup.spec.memory import GuestNodeSpec, MemoryPolicy, MemorySpec
@@ -73,6 +73,9 @@ def cpus(draw: st.DrawFn) -> CpuSpec:
     placement = draw(words(Placement))
     # Two pCPUs or more in each pin: the same single one twice would be refused.
     pins = st.lists(st.frozensets(st.integers(0, HIGHEST_PCPU), min_size=2, max_size=4), min_size=vcpus, max_size=vcpus)
+    owns = placement in ("dedicated", "isolated")
+    guest_cores = st.frozensets(st.integers(0, vcpus // threads - 1), min_size=1, max_size=max(1, vcpus // threads - 1))
+    some = draw(guest_cores) if owns and vcpus > threads else frozenset[int]()
     return CpuSpec(
         vcpus=vcpus,
         sockets=draw(st.sampled_from((None, sockets))),
@@ -81,8 +84,18 @@ def cpus(draw: st.DrawFn) -> CpuSpec:
         model=draw(st.sampled_from((None, "host", "EPYC-v3,-svm", "qemu64,+x2apic,vendor=GenuineIntel"))),
         placement=placement,
         pin=tuple(draw(pins)) if placement == "pinned" else None,
-        emulator=draw(maybe(cpulists())),
+        smt=draw(maybe(st.sampled_from(smts(placement, threads)))) if owns else None,
+        shared_vcpus=frozenset(core * threads + thread for core in some for thread in range(threads)) or None,
+        emulator=draw(maybe(cpulists() | st.sampled_from(("own", "beside")))),
+        iothreads=draw(words(SupportSet)),
+        vhost=draw(words(SupportSet)),
     )
+
+
+def smts(placement: Placement, threads: int) -> tuple[Smt, ...]:
+    if placement == "isolated":
+        return ("isolate",)
+    return ("prefer", "isolate", "require") if threads > 1 else ("prefer", "isolate")
 
 
 @st.composite
