@@ -1,24 +1,27 @@
 """live_moves: when pCPUs are free but scattered, the re-pins of running VMs that make room, found by search.
 
 Strategy: memory never moves, so a vCPU moves within its host node only, and only onto pCPUs that are free now: the steps can be
-done one after another in any order. On each node the cores that are cheapest to clear (fewest vCPUs on them) are cleared, one
-more at a time, until `place` takes the new VM; that planning is the proof. Pinned VMs never move: somebody wrote where
-they are. Shared VMs follow their pool anyway. VMs whose guest siblings share a core move by whole guest cores.
+done one after another in any order. On each node the cores that are cheapest to clear (fewest vCPUs on them) are cleared, by
+moves onto cores that are broken anyway. A core more that is clear never makes less room, so the fewest that do are found by
+halving; that planning is the proof. Where all of them together do not help, nothing else is tried. Pinned VMs never
+move: somebody wrote where they are. Shared VMs follow their pool anyway. VMs whose guest siblings share a core move by whole
+guest cores.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from bisect import bisect_left
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from attrs import evolve, frozen
 
-from qsup.errors import Refused
+from qsup.plan.case import Case, Notes
 from qsup.plan.guest_record import GuestRecord
 from qsup.plan.housekeeping import fixed_housekeeping
 from qsup.plan.ledger import Ledger
-from qsup.plan.place import place
+from qsup.plan.place import planned
 from qsup.plan.vmplan import VmPlan
-from qsup.plan.whatif import Stage, settled
+from qsup.plan.whatif import Stage
 from qsup.spec.vmspec import VmSpec
 
 _Seat = tuple[str, int]
@@ -32,6 +35,9 @@ class LiveMove:
     vcpu_index: int
     from_pcpu: int
     to_pcpu: int
+
+
+_Clearing = tuple[LiveMove, ...]  # the moves that clear one core
 
 
 @frozen
@@ -49,28 +55,35 @@ def room_by_moves(spec: VmSpec, stage: Stage, record: GuestRecord | None = None)
     """
     if spec.cpu.placement not in ("dedicated", "isolated"):
         return None
-    found = [made for nodes in _scopes(stage) if (made := _made_on(nodes, spec, stage, record)) is not None]
+    nodes = sorted(stage.facts.index.node_cores)
+    question = _Question(spec, stage, record)
+    everywhere = _Floor(stage, nodes).clearings()
+    if question.answer(everywhere) is None:
+        return None
+    alone = [_Floor(stage, (node,)).clearings() for node in nodes] if len(nodes) > 1 else []
+    found = [made for clearings in (*alone, everywhere) if (made := question.least(clearings)) is not None]
     return min(found, key=lambda made: len(made.moves), default=None)
 
 
-def _scopes(stage: Stage) -> list[tuple[int, ...]]:
-    """Each node alone, and all together for a VM that is larger than one."""
-    nodes = sorted(stage.facts.index.node_cores)
-    return [*((node,) for node in nodes), *([tuple(nodes)] if len(nodes) > 1 else [])]
+@frozen
+class _Question:
+    """Whether the VM fits after some cores are cleared."""
 
+    spec: VmSpec
+    stage: Stage
+    record: GuestRecord | None
 
-def _made_on(nodes: Collection[int], spec: VmSpec, stage: Stage, record: GuestRecord | None) -> RoomMade | None:
-    floor = _Floor(stage, nodes)
-    for core in floor.clearable():
-        moves = floor.clear(core)
-        if moves is None:
-            continue
-        moved = settled(evolve(stage, ledger=moved_ledger(stage.ledger, floor.moves)))
-        try:
-            return RoomMade(tuple(floor.moves), place(spec, moved.facts, moved.policy, moved.ledger, record))
-        except Refused:
-            continue
-    return None
+    def answer(self, clearings: Sequence[_Clearing]) -> RoomMade | None:
+        """The plan of the VM after all of these."""
+        moves = tuple(move for clearing in clearings for move in clearing)
+        facts, policy, ledger = self.stage.facts, self.stage.policy, moved_ledger(self.stage.ledger, moves)
+        plan = planned(Case(self.spec, facts, policy, ledger, self.record, {}, Notes(brief=True)))
+        return None if plan is None else RoomMade(moves, plan)
+
+    def least(self, clearings: Sequence[_Clearing]) -> RoomMade | None:
+        """The plan after as few of them, from the first on, as will do."""
+        count = bisect_left(range(1, len(clearings)), True, key=lambda count: self.answer(clearings[:count]) is not None) + 1
+        return self.answer(clearings[:count]) if clearings else None
 
 
 class _Floor:
@@ -79,7 +92,7 @@ class _Floor:
     def __init__(self, stage: Stage, nodes: Collection[int]) -> None:
         self._host = stage.facts.index
         self._plans = {name: holding.plan for name, holding in stage.ledger.holdings.items()}
-        self.moves: list[LiveMove] = []
+        self._landed: set[int] = set()
         index = stage.ledger.index
         taken = {*index.exclusive, *index.pinned, *index.emulators, *fixed_housekeeping(self._host, stage.policy)}
         self._seats = _movable_seats(self._plans.values())
@@ -87,18 +100,21 @@ class _Floor:
         self._nodes = frozenset(nodes)
         self._free = {pcpu for pcpu in self._host.pcpus_of(nodes) if pcpu not in taken}
 
-    def clearable(self) -> list[int]:
+    def _clearable(self) -> list[int]:
         """The cores that somebody sits on and nobody is fixed to, the cheapest first."""
         cores = [core for node in sorted(self._nodes) for core in self._host.node_cores[node]]
         costs = {core: sum(pcpu in self._seats for pcpu in self._host.cores[core]) for core in cores}
         good = [core for core in cores if costs[core] and not self._fixed.intersection(self._host.cores[core])]
         return sorted(good, key=lambda core: (costs[core], -len(self._host.cores[core]), core))
 
-    def clear(self, core: int) -> list[LiveMove] | None:
-        """Move everybody off a core; None where they find no other seat (or moved onto it before)."""
+    def clearings(self) -> list[_Clearing]:
+        """For each core that can be cleared after those before it, the moves that do it; the cheapest first."""
+        return [moves for core in self._clearable() if (moves := self._clear(core)) is not None]
+
+    def _clear(self, core: int) -> _Clearing | None:
+        """Move everybody off a core; None where they find no other seat (or somebody moved onto it before)."""
         members = self._host.cores[core]
-        landed = {move.to_pcpu for move in self.moves}
-        if landed.intersection(members):
+        if not self._landed.isdisjoint(members):
             return None
         free = self._free - set(members)
         moves: list[LiveMove] = []
@@ -112,17 +128,19 @@ class _Floor:
                 LiveMove(name, self._seats[pcpu][1], pcpu, target) for pcpu, target in zip(leaving, targets, strict=True)
             ]
         self._free = free  # the cleared core is for the new VM, not for the next one that is moved
-        self.moves += moves
-        return moves
+        self._landed |= {move.to_pcpu for move in moves}
+        return tuple(moves)
 
     def _targets(self, plan: VmPlan, count: int, node: int, free: Collection[int]) -> list[int] | None:
-        """Free pCPUs of the node for vCPUs that leave one core: on one core where they are guest siblings."""
+        """Free pCPUs of broken cores for vCPUs that leave one core: on one core where they are guest siblings."""
         together = plan.threads > 1 and count > 1
-        cores = {core: [pcpu for pcpu in self._host.cores[core] if pcpu in free] for core in self._host.node_cores[node]}
-        broken_first = sorted(cores, key=lambda core: (len(cores[core]), core))
+        members = self._host.cores
+        cores = {core: [pcpu for pcpu in members[core] if pcpu in free] for core in self._host.node_cores[node]}
+        broken = [core for core, left in cores.items() if len(left) < len(members[core])]
+        broken.sort(key=lambda core: (len(cores[core]), core))
         if together:
-            return next((cores[core][:count] for core in broken_first if len(cores[core]) >= count), None)
-        spots = [pcpu for core in broken_first for pcpu in cores[core]]
+            return next((cores[core][:count] for core in broken if len(cores[core]) >= count), None)
+        spots = [pcpu for core in broken for pcpu in cores[core]]
         return spots[:count] if len(spots) >= count else None
 
 
@@ -140,11 +158,13 @@ def _movable_seats(plans: Iterable[VmPlan]) -> Mapping[int, _Seat]:
 
 def moved_ledger(ledger: Ledger, moves: Iterable[LiveMove]) -> Ledger:
     """The ledger after the moves."""
+    targets: dict[str, dict[int, frozenset[int]]] = {}
     for move in moves:
-        holding = ledger.holdings[move.vm]
+        targets.setdefault(move.vm, {})[move.vcpu_index] = frozenset({move.to_pcpu})
+    for name, pins in targets.items():
+        holding = ledger.holdings[name]
         vcpus = tuple(
-            evolve(vcpu, pin=frozenset({move.to_pcpu})) if vcpu.vcpu_index == move.vcpu_index else vcpu
-            for vcpu in holding.plan.vcpus
+            evolve(vcpu, pin=pins[vcpu.vcpu_index]) if vcpu.vcpu_index in pins else vcpu for vcpu in holding.plan.vcpus
         )
         ledger = ledger.reserved(evolve(holding, plan=evolve(holding.plan, vcpus=vcpus)))
     return ledger

@@ -15,12 +15,13 @@ from qsup.errors import Reason, Refused
 from qsup.plan.batch import batch_order
 from qsup.plan.guest_record import GuestRecord
 from qsup.plan.host_facts import HostFacts, HostNodeFacts
+from qsup.plan.housekeeping import fixed_housekeeping
 from qsup.plan.ledger import Holding, Ledger
 from qsup.plan.place import place
 from qsup.plan.policy import HostPolicy
 from qsup.plan.repin import shared_repins
 from qsup.plan.vmplan import VmPlan
-from qsup.spec.cpu import MOST_VCPUS, CpuSpec, Placement, Smt
+from qsup.spec.cpu import MOST_VCPUS, OWN_PCPUS, CpuSpec, Placement, Smt
 from qsup.spec.memory import MemorySpec
 from qsup.spec.vmspec import VmSpec
 
@@ -158,10 +159,23 @@ def stranded(facts: HostFacts, ledger: Ledger) -> tuple[str, ...]:
 def largest_of_shape(shape: Shape, stage: Stage) -> VmPlan | None:
     """The plan of the largest VM of a shape that fits; None where not even one guest core does.
 
-    Found by doubling and bisection: the one returned fits, and the next size does not. (Where a larger one fitted again
-    behind one that does not, which even splits over nodes can bring about, it is not looked for.)
+    Found downwards from what pCPUs and memory could hold at best, in doubling steps, and then by halving: the one returned
+    fits, and the next size does not. (Where a larger one fitted again behind one that does not, which even splits over
+    nodes can bring about, it is not looked for.)
     """
-    return _largest(lambda cores: _fit(shape.of_cores(cores), stage), MOST_VCPUS // shape.threads)
+    return _largest(lambda cores: _fit(shape.of_cores(cores), stage), _most_cores(shape, stage))
+
+
+def _most_cores(shape: Shape, stage: Stage) -> int:
+    """Guest cores that no VM of the shape exceeds here."""
+    index, host = stage.ledger.index, stage.facts.index
+    vcpus = MOST_VCPUS
+    if shape.placement in OWN_PCPUS:
+        free = host.online - index.exclusive.keys() - index.pinned.keys() - fixed_housekeeping(host, stage.policy)
+        vcpus = min(vcpus, len({host.core_of[pcpu] for pcpu in free}) if shape.placement == "isolated" else len(free))
+    if shape.memory_per_vcpu_bytes:
+        vcpus = min(vcpus, sum(node.memory_total_bytes for node in stage.facts.nodes) // shape.memory_per_vcpu_bytes)
+    return vcpus // shape.threads
 
 
 def largest_memory(stage: Stage, hugepages_bytes: int | None = None) -> VmPlan | None:
@@ -177,15 +191,14 @@ def largest_memory(stage: Stage, hugepages_bytes: int | None = None) -> VmPlan |
 
 
 def _largest(fit: Callable[[int], VmPlan | None], most: int) -> VmPlan | None:
-    best = fit(1) if most >= 1 else None
-    if best is None:
-        return None
-    good, bad = 1, most + 1
+    """The best of 1 to `most`, tried at `most`, then 1, 2, 4… below, then by halving."""
+    best: VmPlan | None = None
+    good, bad, step = 0, most + 1, 1
     while bad - good > 1:
-        middle = min(good * 2, (good + bad) // 2) if bad == most + 1 else (good + bad) // 2
+        middle = max(bad - step, 1) if best is None else (good + bad) // 2
         found = fit(middle)
         if found is None:
-            bad = middle
+            bad, step = middle, step * 2
         else:
             good, best = middle, found
     return best
