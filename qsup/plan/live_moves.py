@@ -49,9 +49,10 @@ class RoomMade:
 
 
 def room_by_moves(spec: VmSpec, stage: Stage, record: GuestRecord | None = None) -> RoomMade | None:
-    """The fewest moves found that make room for a VM; None where moving makes none (memory is short, or too few pCPUs).
+    """The moves found after which a VM sits on the fewest host nodes, of these the fewest.
 
-    Only dedicated and isolated VMs can gain: the others share pCPUs, or say themselves which.
+    None where moving makes no room (memory is short, or too few pCPUs). Only dedicated and isolated VMs can gain: the others
+    share pCPUs, or say themselves which.
     """
     if spec.cpu.placement not in ("dedicated", "isolated"):
         return None
@@ -60,9 +61,20 @@ def room_by_moves(spec: VmSpec, stage: Stage, record: GuestRecord | None = None)
     everywhere = _Floor(stage, nodes).clearings()
     if question.answer(everywhere) is None:
         return None
-    alone = [_Floor(stage, (node,)).clearings() for node in nodes] if len(nodes) > 1 else []
-    found = [made for clearings in (*alone, everywhere) if (made := question.least(clearings)) is not None]
-    return min(found, key=lambda made: len(made.moves), default=None)
+    alone = [(question.on(node), _Floor(stage, (node,)).clearings()) for node in nodes if _may_sit_on(spec, node)]
+    enough = [least for asked, clearings in (*alone, (question, everywhere)) if (least := asked.least(clearings)) is not None]
+    found = [made for least in enough if (made := question.answer(least)) is not None]
+    return min(found, key=lambda made: (_node_count(made.plan), len(made.moves)), default=None)
+
+
+def _may_sit_on(spec: VmSpec, node: int) -> bool:
+    """Whether the file leaves it open that the VM sits on this node alone."""
+    asked = spec.memory.host_nodes
+    return spec.memory.nodes is None and (asked is None or node in asked)
+
+
+def _node_count(plan: VmPlan) -> int:
+    return len({node for guest in plan.guest_nodes for node in guest.host_nodes})
 
 
 @frozen
@@ -80,10 +92,17 @@ class _Question:
         plan = planned(Case(self.spec, facts, policy, ledger, self.record, {}, Notes(brief=True)))
         return None if plan is None else RoomMade(moves, plan)
 
-    def least(self, clearings: Sequence[_Clearing]) -> RoomMade | None:
-        """The plan after as few of them, from the first on, as will do."""
-        count = bisect_left(range(1, len(clearings)), True, key=lambda count: self.answer(clearings[:count]) is not None) + 1
-        return self.answer(clearings[:count]) if clearings else None
+    def on(self, node: int) -> _Question:
+        """The same for the VM on this host node alone."""
+        memory = evolve(self.spec.memory, host_nodes=frozenset({node}))
+        return evolve(self, spec=evolve(self.spec, memory=memory))
+
+    def least(self, clearings: Sequence[_Clearing]) -> Sequence[_Clearing] | None:
+        """As few of them, from the first on, as will do; None where all will not."""
+        if self.answer(clearings) is None:
+            return None
+        counts = range(1, len(clearings))
+        return clearings[: 1 + bisect_left(counts, True, key=lambda count: self.answer(clearings[:count]) is not None)]
 
 
 class _Floor:

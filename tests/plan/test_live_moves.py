@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 import pytest
 from attrs import evolve
 
+from qsup.bytesize import GIB
 from qsup.errors import Refused
 from qsup.plan.host_facts import HostFacts
 from qsup.plan.ledger import Holding, Ledger
@@ -15,6 +16,7 @@ from qsup.plan.live_moves import moved_ledger, room_by_moves
 from qsup.plan.repin import shared_repins
 from qsup.plan.whatif import Stage
 from qsup.spec.cpu import CpuSpec
+from qsup.spec.memory import MemorySpec
 from qsup.spec.vmspec import VmSpec
 from tests.plan.asking import POLICY, ask, dedicated, started, vm
 from tests.plan.checker import faults_of
@@ -121,3 +123,19 @@ def test_shared_vms_keep_a_pool() -> None:
         if made is not None:
             after = moved_ledger(ledger, made.moves).reserved(Holding(made.plan))
             assert all(plan.vcpus[0].pin for plan in shared_repins(facts, POLICY, after))
+
+
+def test_one_host_node_is_worth_more_moves() -> None:
+    facts = two_sockets()
+    jobs = [dedicated(f"job{number}", 1, memory=on_node(0)) for number in range(14)]
+    ledger, _ = started([*jobs, dedicated("db1", 14, threads=2, memory=on_node(1))], facts)
+    for number in range(1, 14, 2):
+        ledger = ledger.released(f"job{number}")
+    made = room_by_moves(isolated("new", 3), Stage(facts, POLICY, ledger))
+    assert made is not None
+    assert [guest.host_nodes for guest in made.plan.guest_nodes] == [(0,)]
+    assert len(made.moves) == 3, "with two of them it would lie on both nodes"
+
+
+def on_node(node: int) -> MemorySpec:
+    return MemorySpec(size_bytes=GIB, host_nodes=frozenset({node}))
