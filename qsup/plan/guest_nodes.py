@@ -81,7 +81,7 @@ def _placed(search: MemorySearch, left: _Left, position: int, node: GuestNodeSpe
     if node.host_nodes is not None:
         hosts = tuple(sorted(node.host_nodes & search.room.nodes.keys()))
         return _share(search, left, hosts, vcpus, node.size_bytes, overhead) if hosts else None
-    for host_node in _preferred_hosts(search, left, position):
+    for host_node in _preferred_hosts(search, left, position, vcpus):
         share = _share(search, left, (host_node,), vcpus, node.size_bytes, overhead)
         if share is not None:
             return share
@@ -114,7 +114,8 @@ def _cores_fit(search: MemorySearch, left: _Left, hosts: tuple[int, ...], vcpus:
     return sum(left.cores.get(node, 0) for node in hosts) >= len(owned)
 
 
-def _preferred_hosts(search: MemorySearch, left: _Left, position: int) -> list[int]:
+def _preferred_hosts(search: MemorySearch, left: _Left, position: int, vcpus: tuple[int, ...]) -> list[int]:
+    """The last one first; nodes without pCPUs last, where there are vCPUs; then those not yet used, pinned to, near, full."""
     record = search.case.record
     last = record.host_nodes[position] if record and position < len(record.host_nodes) else ()
     distance = search.case.host.distance
@@ -123,6 +124,7 @@ def _preferred_hosts(search: MemorySearch, left: _Left, position: int) -> list[i
         (node for node in search.allowed if node in left.room.nodes),
         key=lambda node: (
             (node,) != last,
+            bool(vcpus) and node not in search.case.host.node_pcpus,
             node in left.used,
             node not in pins,
             sum(distance(node, used) for used in left.used),

@@ -325,3 +325,13 @@ def test_a_preferred_node_that_gives_nothing_does_not_draw_the_vcpus() -> None:
     assert "plan.guest-node-short" in refusal(vm(cpu=core, memory=written), facts, policy=policy)
     more = evolve(policy, overcommit=2)
     assert host_nodes(ask(vm(cpu=core, memory=written), facts, policy=more)) == [(1,)]
+
+
+def test_written_guest_nodes_go_where_pcpus_are() -> None:
+    facts = build_host(nodes=3, cores_per_node=2, offline=(4, 5))
+    node = GuestNodeSpec(frozenset({0, 1}), GIB)
+    plan = ask(vm(cpu=CpuSpec(vcpus=2, placement="dedicated"), memory=MemorySpec(size_bytes=GIB, nodes=(node,))), facts)
+    assert host_nodes(plan) == [(1,)], "node 2 has memory only"
+    both = MemorySpec(size_bytes=2 * GIB, nodes=(node, GuestNodeSpec(frozenset(), GIB)))
+    spec = vm(cpu=CpuSpec(vcpus=2, placement="dedicated"), memory=both)
+    assert host_nodes(ask(spec, facts)) == [(1,), (2,)], "a guest node without vCPUs may go there"
