@@ -11,7 +11,9 @@ Which of them to take is for `core_choice.py`.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from functools import cached_property
 from typing import Literal
 
 from attrs import evolve, frozen
@@ -19,6 +21,8 @@ from attrs import evolve, frozen
 from qsup.plan.host_index import HostIndex
 
 Manner = Literal["siblings", "loose", "whole"]
+Cores = Mapping[int, tuple[int, ...]]  # core → the pCPUs that it offers
+Seat = tuple[tuple[int, ...], ...]  # for each guest core its pCPUs
 
 
 @frozen
@@ -38,8 +42,8 @@ class CoreRoom:
     """
 
     host: HostIndex
-    free: Mapping[int, Mapping[int, tuple[int, ...]]]
-    offered: Mapping[int, Mapping[int, tuple[int, ...]]]
+    free: Mapping[int, Cores]
+    offered: Mapping[int, Cores]
     threads: int
     manner: Manner
     clean: frozenset[int]
@@ -49,16 +53,33 @@ class CoreRoom:
     def of(host: HostIndex, barred: Collection[int], *, threads: int, manner: Manner) -> CoreRoom:
         """The room that `barred` pCPUs leave."""
         closed = frozenset(barred)
-        clean = frozenset(core for core, members in host.cores.items() if closed.isdisjoint(members))
+        clean = host.cores.keys() - {host.core_of[pcpu] for pcpu in closed & host.online}
+        least = threads if manner == "siblings" else 1
         order = host.core_order
-        everything = {node: {core: order[core] for core in cores} for node, cores in host.node_cores.items()}
-        room = CoreRoom(host, everything, everything, threads, manner, clean)
-        free = {node: room._cores_without(everything[node], closed) for node in everything}
+        everything = {
+            node: {core: order[core] for core in cores if len(order[core]) >= least} for node, cores in host.node_cores.items()
+        }
+        room = CoreRoom(host, everything, everything, threads, manner, frozenset(clean))
+        free = room._without(everything, closed)
         return evolve(room, free=free, offered=free)
 
     def keeping(self, keeps: tuple[Keep, ...], kept: frozenset[int]) -> CoreRoom:
         """The room under these conditions, which are fulfilled when `kept` stay untouched."""
         return evolve(self.without(kept), offered=self.offered, keeps=keeps)
+
+    @cached_property
+    def seats(self) -> dict[tuple[int, int, bool], tuple[int, Seat]]:
+        """The seats that `core_choice.py` has found, with their costs: (host node, guest cores, spread) → seat."""
+        return {}
+
+    @cached_property
+    def l3_rooms(self) -> Mapping[tuple[int, int], int]:
+        """How many pCPUs each L3 group offers, by (host node, L3 group)."""
+        rooms: Counter[tuple[int, int]] = Counter()
+        for node, cores in self.offered.items():
+            for core, pcpus in cores.items():
+                rooms[node, self.host.l3_of_core[core]] += len(pcpus)
+        return rooms
 
     @property
     def whole(self) -> bool:
@@ -80,21 +101,28 @@ class CoreRoom:
 
     def without(self, pcpus: Iterable[int]) -> CoreRoom:
         """The room after these pCPUs are gone as well."""
-        gone = frozenset(pcpus) & self.host.online
-        nodes = {self.host.node_of[pcpu] for pcpu in gone}
+        gone = frozenset(pcpus)
         return evolve(
             self,
-            free={**self.free, **{node: self._cores_without(self.free[node], gone) for node in nodes}},
-            offered={**self.offered, **{node: self._cores_without(self.offered[node], gone) for node in nodes}},
+            free=self._without(self.free, gone),
+            offered=self._without(self.offered, gone),
             keeps=tuple(Keep(keep.spots - gone, keep.count) for keep in self.keeps),
         )
 
-    def _cores_without(self, cores: Mapping[int, tuple[int, ...]], gone: frozenset[int]) -> dict[int, tuple[int, ...]]:
-        least = {"siblings": self.threads, "loose": 1, "whole": 1}[self.manner]
-        left_of: dict[int, tuple[int, ...]] = {}
-        for core, members in cores.items():
-            left = members if gone.isdisjoint(members) else tuple(pcpu for pcpu in members if pcpu not in gone)
-            if len(left) >= least and (not self.whole or len(left) == len(self.host.cores[core])):
+    def _without(self, nodes: Mapping[int, Cores], gone: frozenset[int]) -> dict[int, Cores]:
+        """The same tables where none of their cores is touched, new ones for the other nodes."""
+        touched = {self.host.core_of[pcpu] for pcpu in gone & self.host.online}
+        return {node: self._cores_without(cores, touched & cores.keys(), gone) for node, cores in nodes.items()}
+
+    def _cores_without(self, cores: Cores, touched: Collection[int], gone: frozenset[int]) -> Cores:
+        if not touched:
+            return cores
+        left_of = dict(cores)
+        for core in touched:
+            left = tuple(pcpu for pcpu in cores[core] if pcpu not in gone)
+            if not left or self.whole or (self.manner == "siblings" and len(left) < self.threads):
+                del left_of[core]
+            else:
                 left_of[core] = left
         return left_of
 

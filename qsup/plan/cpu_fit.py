@@ -24,12 +24,23 @@ GuestCores = tuple[tuple[int, ...], ...]
 
 @frozen
 class CpuFit:
-    """`room` is there for dedicated and isolated placement, `pool` always (the others' and, for floating vCPUs, this VM's)."""
+    """`manner` and `room` are there for dedicated and isolated placement.
+
+    `pool` is there always: the others' and, for floating vCPUs, this VM's.
+    """
 
     case: Case
     topology: Topology
     pool: SharedPool
-    room: CoreRoom | None
+    manner: Manner | None
+
+    @cached_property
+    def room(self) -> CoreRoom | None:
+        """The pCPUs that the VM may own; counted when they are first asked for."""
+        if self.manner is None:
+            return None
+        room = CoreRoom.of(self.case.host, _barred(self.case), threads=self.topology.threads, manner=self.manner)
+        return _with_keeps(self.case, self.pool, room)
 
     @property
     def floating(self) -> frozenset[int]:
@@ -93,12 +104,7 @@ def cpu_fits(case: Case, topology: Topology) -> tuple[CpuFit, ...]:
     pool = SharedPool.of(case.host, case.policy, others.exclusive.keys(), others.pinned.keys())
     if not case.owns_pcpus:
         return (CpuFit(case, topology, pool, None),)
-    return tuple(CpuFit(case, topology, pool, _room(case, topology, pool, manner)) for manner in _manners(case, topology))
-
-
-def _room(case: Case, topology: Topology, pool: SharedPool, manner: Manner) -> CoreRoom:
-    room = CoreRoom.of(case.host, _barred(case), threads=topology.threads, manner=manner)
-    return _with_keeps(case, pool, room)
+    return tuple(CpuFit(case, topology, pool, manner) for manner in _manners(case, topology))
 
 
 def single_room(case: Case, taken: frozenset[int]) -> CoreRoom:
@@ -170,7 +176,7 @@ def _with_keeps(case: Case, pool: SharedPool, room: CoreRoom) -> CoreRoom:
     One for each set of nodes where shared VMs run (with overcommit: as many as their vCPUs need there), and one on each node
     for the floating vCPUs of this VM itself. The cheapest to give are set aside.
     """
-    rank = _rank_of_kept(case, room)
+    rank: Callable[[int], tuple[bool, int, bool, int, int]] | None = None
     kept: set[int] = set()
     keeps: list[Keep] = []
     claims = [(nodes, _pcpus_needed(case, nodes, 0)) for nodes in case.others.shared]
@@ -184,6 +190,7 @@ def _with_keeps(case: Case, pool: SharedPool, room: CoreRoom) -> CoreRoom:
         missing = count - len(beyond | (spots & kept))
         keeps.append(Keep(spots, min(count, len(spots))))
         if missing > 0:
+            rank = rank or _rank_of_kept(case, room)
             kept.update(heapq.nsmallest(missing, spots - kept - beyond, key=rank))
     return room.keeping(tuple(keeps), frozenset(kept)) if kept else room
 

@@ -131,6 +131,8 @@ def split_evenly(total: int, capacities: Sequence[int]) -> tuple[int, ...] | Non
     """`total` in parts as equal as the capacities allow (earlier parts get the odd units); None where it does not fit."""
     if total > sum(capacities) or not capacities:
         return None
+    if len(capacities) == 1:
+        return (total,)
     parts = [0] * len(capacities)
     left = total
     by_room = sorted(range(len(capacities)), key=lambda position: (capacities[position], -position))

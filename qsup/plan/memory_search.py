@@ -128,6 +128,8 @@ class MemorySearch:
     def _on(self, nodes: Sequence[int], *, with_cores: bool) -> tuple[Share, ...] | None:
         """One guest node per host node, memory and vCPUs split as evenly as they fit."""
         owned = [self.core_rooms[node] if with_cores else len(self.owned_cores) for node in nodes]
+        if sum(owned) < len(self.owned_cores):
+            return None
         floating = [self._floating_room((node,), with_cores=with_cores) for node in nodes]
         counts = self._cheapest_counts(nodes, owned)
         float_counts = split_evenly(len(self.floating_cores), floating)
@@ -147,6 +149,8 @@ class MemorySearch:
 
     def _floating_room(self, nodes: Sequence[int], *, with_cores: bool) -> int:
         """Floating guest cores that the nodes take together; without any pool pCPU they borrow those of the nearest node."""
+        if not self.floating_cores:
+            return 0
         if not with_cores and not self.fit.pool.on(nodes):
             return len(self.floating_cores)
         return sum(map(self.fit.floats_on, nodes)) // self.fit.topology.threads
@@ -180,7 +184,8 @@ class MemorySearch:
             cost += load_cost(load + own, len(self.fit.pool.on(nodes)))
         if self.fit.room is None:
             return cost
-        counts = [len(self.fit.owned_cores(share.vcpus)) for share in shares]
+        floating, threads = self.fit.floating, self.fit.topology.threads
+        counts = [len(frozenset(share.vcpus) - floating) // threads for share in shares]
         return cost + uneven_cost(counts) + sum(map(self._seat_cost, nodes, counts))
 
     def _takes(self, node: int, share: Share) -> bool:
@@ -191,14 +196,8 @@ class MemorySearch:
         )
 
     def _seat_cost(self, node: int, count: int) -> int:
-        if (node, count) not in self._seat_costs:
-            assert self.fit.room is not None, "only VMs with pCPUs of their own have seats"
-            self._seat_costs[node, count] = seat_on(self.fit.room, node, count)[0]
-        return self._seat_costs[node, count]
-
-    @cached_property
-    def _seat_costs(self) -> dict[tuple[int, int], int]:
-        return {}
+        assert self.fit.room is not None, "only VMs with pCPUs of their own have seats"
+        return seat_on(self.fit.room, node, count, spread=self.case.policy.strategy == "spread")[0]
 
     @cached_property
     def _devices(self) -> tuple[int, ...]:
