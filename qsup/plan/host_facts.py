@@ -8,26 +8,9 @@ from functools import cached_property
 from attrs import field, frozen
 
 from qsup.plan.host_index import HostIndex
+from qsup.plan.pcpu_facts import PcpuFacts
 
-
-@frozen
-class PcpuFacts:
-    """One host logical CPU. `core` is unique on the whole host (not per socket); `l3` numbers the groups sharing an L3 cache.
-
-    `max_khz` and `core_type` ("performance", "efficient") are None where the kernel does not tell.
-    """
-
-    pcpu: int
-    host_node: int
-    socket: int
-    die: int
-    core: int
-    l3: int | None = None
-    online: bool = True
-    isolated: bool = False
-    nohz_full: bool = False
-    max_khz: int | None = None
-    core_type: str | None = None
+__all__ = ["BridgeFacts", "FileFacts", "HostFacts", "HostNodeFacts", "ImageFacts", "PcpuFacts", "PoolFacts"]
 
 
 @frozen

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from functools import cached_property
-from typing import TYPE_CHECKING
 
 from attrs import frozen
 
-if TYPE_CHECKING:  # HostFacts holds an index of itself
-    from qsup.plan.host_facts import PcpuFacts
+from qsup.plan.pcpu_facts import PcpuFacts
 
 _UNKNOWN_DISTANCE = 20  # Linux' REMOTE_DISTANCE: what it assumes where the firmware tells nothing
 _LOCAL_DISTANCE = 10

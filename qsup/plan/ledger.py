@@ -7,22 +7,10 @@ from functools import cached_property
 
 from attrs import field, frozen
 
+from qsup.plan.holding import Holding
 from qsup.plan.ledger_index import LedgerIndex, index_of
-from qsup.plan.vmplan import VmPlan
 
-
-@frozen
-class Holding:
-    """What one VM holds.
-
-    `pages_taken` counts, per (host node, page size), the pages that the VM's process has already taken out of the pool's
-    free count; what is promised and not yet taken must be kept back for it. `base_taken_bytes` is the same for base pages,
-    per host node.
-    """
-
-    plan: VmPlan
-    pages_taken: Mapping[tuple[int, int], int] = field(factory=dict)
-    base_taken_bytes: Mapping[int, int] = field(factory=dict)
+__all__ = ["Holding", "Ledger"]
 
 
 @frozen

@@ -7,14 +7,12 @@ removing one copies the touched tables and leaves the others shared, so an index
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterable, Mapping
-from typing import TYPE_CHECKING, TypeVar
+from typing import TypeVar
 
 from attrs import field, frozen
 
+from qsup.plan.holding import Holding
 from qsup.plan.vmplan import GuestNodePlan, ImagePlan, VmPlan
-
-if TYPE_CHECKING:  # the ledger holds an index of itself
-    from qsup.plan.ledger import Holding
 
 Key = TypeVar("Key", bound=Hashable)
 Names = tuple[str, ...]
