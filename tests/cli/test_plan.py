@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from xml.etree import ElementTree
 
 import pytest
 
@@ -55,7 +56,7 @@ async def plan(config: Path, host: str | None, *words: str) -> Ran:
 async def test_golden_plan(host: str, mode: str, config: Path, regenerate: bool) -> None:
     extra = config.parent / "vast.toml"
     extra.write_text(VAST)
-    words = ["--reboot"] if mode == "reboot" else ["--with", str(extra), "--map"]
+    words = ["--reboot"] if mode == "reboot" else ["--with", str(extra)]
     ran = await plan(config, host, *words)
     text = ran.out.replace(str(HOSTS_DIR), "HOSTS")
     golden = GOLDEN / f"{mode}-{host}.txt"
@@ -89,6 +90,48 @@ async def test_what_does_not_fit_is_refused_with_what_would(config: Path) -> Non
     (refused,) = ran.json["refused"]
     assert refused["name"] == "vast"
     assert {reason["host_node"] for reason in refused["reasons"]} >= {0, 1}
+
+
+async def test_what_is_left_out_and_did_not_run_does_not_stop(config: Path) -> None:
+    told = (await plan(config, "two-sockets-smt", "--without", "web1", "--json")).json
+    assert {vm["name"]: vm["action"] for vm in told["vms"]} == {"db1": "starts", "iso": "starts", "web1": "stays off"}
+    assert "web1  stays off" in (await plan(config, "two-sockets-smt", "--without", "web1")).out
+
+
+async def test_the_map_is_there_unless_it_is_not_wanted(config: Path) -> None:
+    row = "\nnode 0  "
+    assert row in (await plan(config, "two-sockets-smt")).out
+    assert row not in (await plan(config, "two-sockets-smt", "--no-map")).out
+    assert row not in (await plan(config, "two-sockets-smt", "--reboot")).out
+    assert row in (await plan(config, "two-sockets-smt", "--reboot", "--map")).out
+
+
+async def test_the_host_as_it_would_be_is_drawn(config: Path, tmp_path: Path) -> None:
+    drawing = tmp_path / "plan.svg"
+    ran = await plan(config, "two-sockets-smt", "--svg", str(drawing))
+    assert (ran.code, ran.err) == (0, "")
+    texts = [node.text or "" for node in ElementTree.fromstring(drawing.read_text()).iter("{http://www.w3.org/2000/svg}text")]
+    assert {"3  db1:0", "1  iso:0", "17  empty"} <= set(texts)
+    ran = await plan(config, "two-sockets-smt", "--svg", f"{config}/db1.toml/x.svg")
+    assert (ran.code, ran.out) == (1, "")
+    assert "cannot be written" in ran.err
+
+
+async def test_vms_are_recorded_with_their_host_and_planned_beside(tmp_path: Path, config: Path) -> None:
+    registry, recorded = MemoryRegistry(), tmp_path / "recorded"
+    registry.vms = {}
+    registry.held = started([vm("web9")], laptop())[0]
+    async with serving(tmp_path, registry=registry) as served:
+        ran = await qsup("topology", "--record", str(recorded), "--vms", "--json", served=served)
+    assert ran.json["vms"] == ["web9"]
+    told = (await plan(config, None, "--host", str(recorded), "--without", "web9", "--json")).json
+    assert told["basis"] == "VMs recorded with the host"
+    assert {"name": "web9", "action": "stops"} in told["vms"]
+    assert (await qsup("topology", "--host", str(recorded), "--json")).json["vms"] == ["web9"]
+    (recorded / "qsup" / "ledger.json").write_text('{"holdings": [{}]}')
+    ran = await plan(config, None, "--host", str(recorded))
+    assert (ran.code, ran.out) == (65, "")
+    assert "its qsup/ledger.json is not what --vms writes" in ran.err
 
 
 async def test_running_vms_stay_stop_and_come_anew(tmp_path: Path, config: Path) -> None:

@@ -189,6 +189,7 @@ async def test_an_empty_tree_is_one_pcpu_and_says_so(tmp_path: Path) -> None:
 
 async def test_contradictions_and_places_that_cannot_be_written(tmp_path: Path) -> None:
     assert (await qsup("topology", "--record", str(tmp_path), "--host", str(tmp_path))).code == 2
+    assert (await qsup("topology", "--vms")).code == 2
     blocked = tmp_path / "file"
     blocked.write_text("")
     for words in (["--record", f"{blocked}/x"], ["--svg", f"{blocked}/x"]):

@@ -66,7 +66,7 @@ def _memory_dir() -> str | None:
 
 def _recorded(path: str, root: str) -> Host:
     if root == "/" or not any(os.path.isdir(os.path.join(root, name)) for name in _ROOTS):
-        raise _no_recording(path, "it holds neither sys/ nor proc/")
+        raise no_recording(path, "it holds neither sys/ nor proc/")
     return Host(root, path, assumptions_of(root))
 
 
@@ -84,10 +84,11 @@ def _unpack(path: str, root: str) -> None:
             raise ValueError(f"it is larger than {_LARGEST_BYTES >> 20}MiB")
         write_tree(parse_tree(data.decode("utf-8")), root)
     except (ValueError, OSError, RecursionError) as error:
-        raise _no_recording(path, str(error) or type(error).__name__) from None
+        raise no_recording(path, str(error) or type(error).__name__) from None
 
 
-def _no_recording(path: str, why: str) -> InvalidInput:
+def no_recording(path: str, why: str) -> InvalidInput:
+    """The refusal of something that is no recorded host."""
     hint = "name a directory that qsup topology --record made, or such a tree as one JSON file"
     return InvalidInput((Problem("cli.not-a-recording", f"this is no recorded host: {why}", hint, file=path),))
 

@@ -9,6 +9,7 @@ from attrs import evolve
 from qsup.api.client import Json, Rejected
 from qsup.api.wire import error_json
 from qsup.cli import exit_codes
+from qsup.cli.offline.drawing import write_drawing
 from qsup.cli.offline.hosts import open_host
 from qsup.cli.offline.plan_inputs import PlanInputs, check_without, inputs_of, offline_pcpus
 from qsup.cli.offline.plan_report import report_of
@@ -35,13 +36,16 @@ def run_plan(args: argparse.Namespace) -> int:
         with open_host(args.host) as host:
             inputs = inputs_of(args, host)
             report = reboot_report(inputs) if args.reboot else _what_if(args, inputs)
+        if args.svg is not None:
+            write_drawing(args.svg, {"host": report["host"], **report["map"], "moves": _moves(report)})
     except QsupError as error:
         raise Rejected(*error_json(error)) from None
     if args.json:
         print_json(report)
     else:
         render = reboot_text if args.reboot else plan_text
-        print_text(render(report, stdout_style(), stdout_width() or _WIDTH, whole_map=args.map))
+        whole_map = not args.reboot if args.map is None else args.map
+        print_text(render(report, stdout_style(), stdout_width() or _WIDTH, whole_map=whole_map))
     return _code_of(report)
 
 
@@ -71,6 +75,11 @@ def _batch(inputs: PlanInputs, without: list[str], homeless: tuple[str, ...]) ->
     specs.update({name: inputs.running[name] for name in homeless if name in inputs.running})
     specs.update({spec.name: spec for spec in inputs.added})
     return specs
+
+
+def _moves(report: Json) -> list[Json]:
+    """The live re-pins that make room for the first refused VM for which any do: those for another may contradict them."""
+    return next((vm["moves"] for vm in report["refused"] if vm["moves"]), [])
 
 
 def _code_of(report: Json) -> int:

@@ -12,6 +12,7 @@ from attrs import evolve, frozen
 from qsup.cli.offline.collisions import with_collisions
 from qsup.cli.offline.current import Current, current_of
 from qsup.cli.offline.hosts import Host, facts_of
+from qsup.cli.offline.recorded_vms import current_of_recording
 from qsup.cli.offline.vm_files import CheckedFile, check_file, expanded, files_in
 from qsup.cli.options import DEFAULT_CONFIG_DIR
 from qsup.cpuset import format_cpulist, parse_cpulist
@@ -55,9 +56,10 @@ def inputs_of(args: argparse.Namespace, host: Host) -> PlanInputs:
         QsupError: a --with file is invalid, the settings or the config directory cannot be read.
     """
     policy = policy_of(read_settings(args.settings), args.run_dir, args.state_dir)
-    current = Current() if host.recorded else current_of(args.run_dir)
+    current = current_of_recording(host) if host.recorded else current_of(args.run_dir)
     added = _added(args.added)
     files = _config_files(args, current)
+    current = _with_specs(current, files)
     held = {spec.name for spec in added} | (set() if args.reboot else set(current.ledger.holdings))
     config = [spec for file in files if (spec := file.spec) is not None and spec.vm.autostart and spec.name not in held]
     specs = (*added, *config, *current.specs.values())
@@ -111,6 +113,13 @@ def _config_files(args: argparse.Namespace, current: Current) -> list[CheckedFil
         return [check_file(path) for path in files_in(directory)]
     except OSError as error:
         raise _unlisted(error) from None
+
+
+def _with_specs(current: Current, files: Iterable[CheckedFile]) -> Current:
+    """What running VMs were asked for, from the config directory where nobody told it."""
+    named = {file.spec.name: file.spec for file in files if file.spec is not None}
+    told = {name: spec for name, spec in named.items() if name in current.ledger.holdings}
+    return evolve(current, specs={**told, **current.specs})
 
 
 def _unlisted(error: OSError) -> BadRequest:

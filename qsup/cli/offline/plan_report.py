@@ -29,7 +29,7 @@ def report_of(inputs: PlanInputs, without: Sequence[str], specs: Mapping[str, Vm
     stage = outcome.stage
     return {
         **frame_of(inputs),
-        "vms": [*_vms(inputs, outcome), *({"name": name, "action": "stops"} for name in sorted(set(without)))],
+        "vms": [*_vms(inputs, outcome), *_left_out(inputs, without)],
         "refused": [
             refusal_json(specs[name], outcome.refused[name], stage, inputs, runs=name in inputs.stage.ledger.holdings)
             for name in sorted(outcome.refused)
@@ -63,6 +63,11 @@ def _vms(inputs: PlanInputs, outcome: Outcome) -> Iterable[Json]:
     for name in sorted(after):
         plan, old = after[name].plan, before[name].plan if name in before else None
         yield vm_json(plan, old, _action(plan, old, name in outcome.placed), outcome.stage)
+
+
+def _left_out(inputs: PlanInputs, without: Sequence[str]) -> Iterable[Json]:
+    running = inputs.stage.ledger.holdings
+    return ({"name": name, "action": "stops" if name in running else "stays off"} for name in sorted(set(without)))
 
 
 def _action(plan: VmPlan, old: VmPlan | None, placed: bool) -> str:
@@ -126,6 +131,7 @@ def refusal_json(spec: VmSpec, reasons: Iterable[Reason], stage: Stage, inputs: 
         "reasons": [plain(reason) for reason in reasons],
         "suggestions": [suggestion.text for suggestion in helping],
         "moves": [plain(move) for move in made.moves] if made is not None else [],
+        "after_moves": seats_json(made.plan) if made is not None else None,
     }
 
 

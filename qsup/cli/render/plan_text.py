@@ -18,7 +18,8 @@ from qsup.cpuset import format_cpulist
 _HEAD = ("VM", "WHAT", "CLASS", "VCPUS", "MEMORY", "NODES", "SMT", "L3", "NODE", "DEV", "PCPUS")
 _COLOURS = {"starts": "green", "restarts": "yellow", "re-pinned": "yellow", "stops": "red"}
 _MOST_ROWS = 60
-_ORDER = ("starts", "restarts", "re-pinned", "stops", "stays")
+_ORDER = ("starts", "restarts", "re-pinned", "stops", "stays", "stays off")
+_GONE = ("stops", "stays off")
 
 
 def plan_text(report: Json, style: Style, width: int, *, whole_map: bool) -> str:
@@ -72,8 +73,8 @@ def _table(vms: Sequence[Json], style: Style, width: int) -> list[str]:
 
 
 def _row(vm: Json) -> tuple[str, ...]:
-    if vm["action"] == "stops":
-        return (vm["name"], "stops", *[""] * 9)
+    if vm["action"] in _GONE:
+        return (vm["name"], vm["action"], *[""] * 9)
     score = vm["score"]
     scores = (_score(score[name]) for name in ("smt", "l3", "node", "device"))
     shape = (vm["placement"], str(len(vm["vcpus"])), memory_of(vm), nodes_of(vm))
@@ -156,6 +157,7 @@ def refused_lines(refused: Iterable[Json], style: Style, width: int) -> list[str
         if vm["moves"]:
             lines.append(f"  would fit after {counted(len(vm['moves']), 'live re-pin')}, in any order:")
             lines += [f"      {_move(move)}" for move in vm["moves"]]
+            lines += wrapped(printable(f"then {seat_text(vm['name'], vm['after_moves'])}"), width, "    ", "      ")
     return lines
 
 

@@ -66,15 +66,17 @@ def label(
     return f"{head}{escaped(text)}</text>"
 
 
-def bar(left: int, top: int, name: str, share: float, text: str, width: int) -> str:
-    """A named bar, filled by a share between 0 and 1, with a text beside it."""
-    length = 90
-    filled = round(length * min(max(share, 0.0), 1.0))
+def bar(left: int, top: int, name: str, used: float, promised: float, text: str, width: int) -> str:
+    """A named bar, filled by two shares between 0 and 1 (what is used, and in a lighter tone what is promised), and a text."""
+    length = 60
+    dark = round(length * min(max(used, 0.0), 1.0))
+    light = min(round(length * min(max(promised, 0.0), 1.0)), length - dark)
     return (
         f'<g transform="translate({left} {top})">{label(0, 13, name, size=11)}'
         f'<rect x="82" y="4" width="{length}" height="11" fill="#ffffff" stroke="#9aa5b1"/>'
-        f'<rect x="82" y="4" width="{filled}" height="11" fill="#7b8794"/>'
-        f"{label(82 + length + 8, 13, text, size=11, room=max(width - length - 90, 60))}</g>"
+        f'<rect x="82" y="4" width="{dark}" height="11" fill="#7b8794"/>'
+        f'<rect x="{82 + dark}" y="4" width="{light}" height="11" fill="#c3cbd5"/>'
+        f"{label(82 + length + 8, 13, text, size=11, room=max(width - length - 84, 60))}</g>"
     )
 
 

@@ -2,7 +2,8 @@
 
 Strategy: sizes are counted bottom up (core → L3 group → node → sheet), then everything is drawn at its place. Boxes of cores
 are wide and carry names on machines of up to 64 pCPUs, else they carry the pCPU's number; what does not fit stands in the
-tooltip (<title>) of the box. Plain SVG 1.1 text, no script, no font of its own.
+tooltip (<title>) of the box. Live re-pins that would make room stand in their boxes as arrows. Plain SVG 1.1 text, no script,
+no font of its own.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ _SHORT = {"housekeeping": "house", "emptied": "empty", "support": "threads", "po
 
 
 def topology_svg(host: Json) -> str:
-    """The picture as SVG text."""
+    """The picture as SVG text. `host` is a map with the name of its host, and where there are some with `moves`."""
     sheet = _Sheet(host)
     nodes = [sheet.node_box(node) for node in host["nodes"]]
     columns = 1 if len(nodes) == 1 else 2 if len(nodes) <= 8 else 4
@@ -57,6 +58,9 @@ class _Sheet:
         self._host = host
         self._named = host["pcpus"] <= _NAMED_UP_TO
         self._cell_width = 92 if self._named else 32
+        moves = host.get("moves", ())
+        self._arrows = {move["from_pcpu"]: f"→{move['to_pcpu']}" for move in moves}
+        self._arrows |= {move["to_pcpu"]: f"←{move['from_pcpu']}" for move in moves}
         self._columns = 4 if self._named else 8
         seated = {name for node in host["nodes"] for _, _, pcpu in _pcpus_of(node) for name in pcpu["vms"]}
         self.colours = {name: vm_colour(number) for number, name in enumerate(sorted(seated))}
@@ -66,7 +70,7 @@ class _Sheet:
         groups = [self._cache_box(cache) for cache in node["caches"]]
         columns = 1 if self._named else 2 if len(self._host["nodes"]) > 1 else 4
         parts, width, height = flowed(groups, columns, gap=_GAP)
-        width = max(width, 360)
+        width = max(width, 400)
         memory = self._memory(node, width)
         inside = [*memory, f'<g transform="translate({_PAD} {_HEAD + len(memory) * _LINE + _GAP})">', *parts, "</g>"]
         frame = box(width + 2 * _PAD, _HEAD + len(memory) * _LINE + height + 2 * _GAP, "#f5f7fa", "#9aa5b1", radius=8)
@@ -78,21 +82,18 @@ class _Sheet:
 
     def _memory(self, node: Json, width: int) -> list[str]:
         """A line of bars each: free memory, then pools."""
-        total, free = node["memory_total_bytes"], node["memory_free_bytes"]
-        rows = [("memory", total - free, total, f"{short_size(free)} free of {short_size(total)}" if total else "none")]
+        total, free, due = node["memory_total_bytes"], node["memory_free_bytes"], node["memory_due_bytes"]
+        promised = f", {short_size(due)} promised" if due else ""
+        text = f"{short_size(free)} free of {short_size(total)}{promised}" if total else "none"
+        rows = [("memory", total - free, due, total, text)]
         rows += [
-            (
-                f"{short_size(pool['page_size_bytes'])} pages",
-                pool["total"] - pool["free"],
-                pool["total"],
-                f"{pool['free']} free of {pool['total']}" + (f", {pool['foreign']} foreign" if pool["foreign"] else ""),
-            )
+            (f"{short_size(size)} pages", pool["total"] - pool["free"], pool["due"], pool["total"], _pages(pool))
             for pool in node["pools"]
-            if pool["total"] or pool["held"]
+            if (size := pool["page_size_bytes"]) and (pool["total"] or pool["held"])
         ]
         return [
-            bar(_PAD, _HEAD + number * _LINE, name, used / whole if whole else 0.0, text, width)
-            for number, (name, used, whole, text) in enumerate(rows)
+            bar(_PAD, _HEAD + number * _LINE, name, used / max(1, whole), due / max(1, whole), text, width)
+            for number, (name, used, due, whole, text) in enumerate(rows)
         ]
 
     def _cache_box(self, cache: Json) -> Box:
@@ -114,12 +115,14 @@ class _Sheet:
     def _cell(self, pcpu: Json, top: int) -> Iterator[str]:
         fill = self._fill(pcpu)
         dashed = "isolated" in pcpu["marks"]
-        frame = box(self._cell_width, _CELL_HEIGHT, fill, "#d7dde4", dashed=dashed, tooltip=self._tooltip(pcpu))
+        arrow = self._arrows.get(pcpu["pcpu"], "")
+        tooltip = " ".join(filter(None, (self._tooltip(pcpu), arrow)))
+        frame = box(self._cell_width, _CELL_HEIGHT, fill, "#d7dde4", dashed=dashed, tooltip=tooltip)
         yield f'<g transform="translate(0 {top})">'
         yield from frame.parts
         text = str(pcpu["pcpu"])
         if self._named:
-            text += f"  {self._short(pcpu)}"
+            text += f"  {' '.join(filter(None, (arrow, self._short(pcpu))))}"
         colour = "#ffffff" if pcpu["use"] == "offline" else "#1f2933"
         yield label(5, 14, text, size=10, colour=colour, room=self._cell_width - 8)
         yield "</g>"
@@ -139,6 +142,12 @@ class _Sheet:
         pool = [name for position in pcpu["floating"] for name in self._host["floating"][position]["vms"]]
         who = ", ".join([*seats, *(pool[:8]), *(["…"] if len(pool) > 8 else [])])
         return ", ".join([f"pCPU {pcpu['pcpu']}: {pcpu['use']}", *([who] if who else []), *pcpu["marks"]])
+
+
+def _pages(pool: Json) -> str:
+    promised = f", {pool['due']} promised" if pool["due"] else ""
+    foreign = f", {pool['foreign']} foreign" if pool["foreign"] else ""
+    return f"{pool['free']} free of {pool['total']}{promised}{foreign}"
 
 
 def _pcpus_of(node: Json) -> Iterator[tuple[Json, Json, Json]]:

@@ -14,11 +14,13 @@ def configure(parser: argparse.ArgumentParser) -> None:
     without_help = "as if this VM were stopped; again for more"
     parser.add_argument("--without", metavar="VM", action="append", default=[], help=without_help)
     parser.add_argument("--offline", metavar="CPULIST", default=None, help="as if these pCPUs were offline, like 4-7,12")
-    host_help = "plan for a recorded host, on which nothing runs: a directory, or its tree as one JSON file"
+    host_help = "plan for a recorded host: a directory, or its tree as one JSON file"
     parser.add_argument("--host", metavar="RECORDED", help=host_help)
     reboot_help = "would all VMs that start by themselves come back in the same place, and what guarantees it"
     parser.add_argument("--reboot", action="store_true", help=reboot_help)
-    parser.add_argument("--map", action="store_true", help="the whole host as it would be, as `qsup topology` shows it")
+    map_help = "the whole host as it would be, as `qsup topology` shows it (default, but not with --reboot)"
+    parser.add_argument("--map", action=argparse.BooleanOptionalAction, default=None, help=map_help)
+    parser.add_argument("--svg", metavar="FILE", help="draw the host as it would be into a file")
     config_help = f"without a daemon: where the VMs' TOML files are (default {DEFAULT_CONFIG_DIR})"
     parser.add_argument("--config-dir", metavar="DIR", default=None, help=config_help)
     state_help = f"where the guests' records lie (default {DEFAULT_STATE_DIR})"

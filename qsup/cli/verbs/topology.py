@@ -11,6 +11,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
     """Add the words of `topology`."""
     parser.add_argument("--host", metavar="RECORDED", help="a recorded host: a directory, or its tree as one JSON file")
     parser.add_argument("--record", metavar="DIR", help="write what qsup reads of this host into a directory, and nothing else")
+    vms_help = "with --record: also who runs here, with the names of VMs and images, for qsup plan --host DIR"
+    parser.add_argument("--vms", action="store_true", help=vms_help)
     parser.add_argument("--svg", metavar="FILE", help="draw it into a file")
     settings_help = f"the host settings, for the housekeeping pCPUs (default {DEFAULT_SETTINGS}, where it exists)"
     parser.add_argument("--settings", metavar="FILE", default=None, help=settings_help)
