@@ -28,8 +28,11 @@ def _of_lists(root: str) -> Iterable[str]:
         yield "no list of pCPUs is told: what directories and /proc/cpuinfo name, else one pCPU"
     elif not read_cpulist(root, f"{CPU_DIR}/online"):
         yield "no list of online pCPUs is told: all present ones are online"
-    if not read_cpulist(root, f"{NODE_DIR}/online") and not numbered(list_dir(root, NODE_DIR), "node"):
+    listed = numbered(list_dir(root, NODE_DIR), "node")
+    if not listed:
         yield "no NUMA nodes are told: one node, number 0"
+    elif absent := (read_cpulist(root, f"{NODE_DIR}/online") or frozenset()).difference(listed):
+        yield f"the NUMA nodes {format_cpulist(absent)} are told and have no directory: they are not there"
 
 
 def _of_pcpus(root: str, online: Iterable[int]) -> Iterable[str]:

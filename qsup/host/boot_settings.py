@@ -77,6 +77,19 @@ def read_boot_settings(root: str = "/") -> BootSettings:
     return BootSettings(node_pages, spread, words)
 
 
+def boot_files(root: str = "/") -> dict[str, str]:
+    """The lines of sysctl.d and tmpfiles.d that set pools, as files of their own: all that a recording keeps of those."""
+    files = {
+        "/etc/sysctl.d/recorded.conf": _lines(_SYSCTL, _texts(root, _SYSCTL_DIRS, also="/etc/sysctl.conf")),
+        "/etc/tmpfiles.d/recorded.conf": _lines(_TMPFILE, _texts(root, _TMPFILES_DIRS)),
+    }
+    return {path: text for path, text in files.items() if text}
+
+
+def _lines(pattern: re.Pattern[str], texts: Iterable[str]) -> str:
+    return "".join(f"{match[0].strip()}\n" for text in texts for match in pattern.finditer(text))
+
+
 def boot_words(text: str) -> tuple[str, ...]:
     """The words of a kernel command line that concern pCPUs and pages: all that a recording keeps of it."""
     return tuple(word for word in text.split() if word.startswith(_WORDS))

@@ -1,6 +1,7 @@
 """Records a machine: copies the few kernel files that the readers of this room use into a small tree.
 
-The tree holds no address, no serial number, no name but those of network links, and no firmware: it may be shown to others.
+The tree holds no address, no serial number, no firmware, and no names but those of network links and of mount points and block
+devices whose hardware has a host node: it may be shown to others.
 `read_host_facts(root=DIRECTORY)` then tells of that machine. A tree also packs into one JSON file (path → content; a path
 that ends with "/" is an empty directory), which is how tests/hosts keeps them.
 """
@@ -14,7 +15,8 @@ import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from qsup.host.boot_settings import boot_words
+from qsup.host.block_locality import recorded_locality
+from qsup.host.boot_settings import boot_files, boot_words
 from qsup.host.facts import UEFI_PAIRS
 from qsup.host.rights import KVM_PATH, VHOST_NET_PATH, read_kvm_problem, read_vhost_net
 from qsup.host.sysfs import read_text, rooted
@@ -85,6 +87,8 @@ def tree_of_host(root: str = "/") -> dict[str, str]:
     processors = (read_text(root, "/proc/cpuinfo") or "").splitlines()
     tree["/proc/cpuinfo"] = "".join(f"{line}\n" for line in processors if line.startswith(("processor", "vendor_id")))
     tree["/proc/cmdline"] = " ".join(boot_words(read_text(root, "/proc/cmdline") or "")) + "\n"
+    tree.update(recorded_locality(root))
+    tree.update(boot_files(root))
     tree.update(dict.fromkeys(_markers(root), ""))
     return dict(sorted(tree.items()))
 

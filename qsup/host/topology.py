@@ -222,9 +222,10 @@ def _max_khz(root: str, online: Iterable[int], core_keys: Mapping[int, Hashable]
 
 
 def node_numbers(root: str = "/") -> tuple[int, ...]:
-    """The online NUMA nodes, ascending; node 0 alone where the kernel has no NUMA."""
-    numbers = tuple(sorted(read_cpulist(root, f"{NODE_DIR}/online") or ()))
-    return numbers or numbered(list_dir(root, NODE_DIR), "node") or (0,)
+    """The online NUMA nodes, ascending; node 0 alone where the kernel has no NUMA. A node without a directory is none."""
+    listed = numbered(list_dir(root, NODE_DIR), "node")
+    told = read_cpulist(root, f"{NODE_DIR}/online") or frozenset()
+    return tuple(number for number in listed if number in told) or listed or (0,)
 
 
 def read_nodes(root: str = "/") -> tuple[HostNodeFacts, ...]:

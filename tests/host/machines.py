@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 
 from qsup.host.record import format_tree
-from tests.host.synthesize import CPU, HOSTS_DIR, NODE, Machine, Pcpu, tree_of
+from tests.host.synthesize import CPU, HOSTS_DIR, NET, NODE, Machine, Pcpu, tree_of
 
 
 def _both_sizes(nodes: Iterable[int], small: tuple[int, int], large: tuple[int, int]) -> dict[tuple[int, int], tuple[int, int]]:
@@ -178,6 +178,39 @@ def malformed() -> dict[str, str]:
     return tree
 
 
+def dies_devices() -> dict[str, str]:
+    """2 sockets of 2 dies, each with an L3 of its own; devices, a cpuset partition and somebody else's hugepages on it.
+
+    br0 is above a bond of two NICs on node 1, /srv on an NVMe drive of node 0. pCPUs 14 and 15 are isolated by a cpuset
+    partition, 15 is nohz_full. Half of node 0's pages are taken by somebody.
+    """
+    pcpus = [
+        Pcpu(pcpu=number, node=number // 8, socket=number // 8, die=number // 4 % 2, core_id=number % 4, l3=number // 4)
+        for number in range(16)
+    ]
+    machine = Machine(
+        pcpus=tuple(pcpus),
+        memory_mib={0: (32768, 24000), 1: (32768, 24000)},
+        distances={0: (10, 20), 1: (20, 10)},
+        pools={(0, 2048): (2048, 1024), (1, 2048): (2048, 2048)},
+        nohz_full=frozenset({15}),
+    )
+    return tree_of(machine) | {
+        "/sys/fs/cgroup/cpuset.cpus.isolated": "14-15\n",
+        f"{NET}/br0/bridge/": "",
+        f"{NET}/br0/mtu": "9000\n",
+        f"{NET}/br0/lower_bond0/": "",
+        f"{NET}/bond0/lower_eth0/": "",
+        f"{NET}/bond0/lower_eth1/": "",
+        f"{NET}/eth0/device/numa_node": "1\n",
+        f"{NET}/eth1/device/numa_node": "1\n",
+        "/proc/self/mountinfo": "0 0 259:2 / /srv - - - - -\n",
+        "/sys/class/block/nvme0n1/dev": "259:0\n",
+        "/sys/dev/block/259:0/numa_node": "0\n",
+        "/sys/dev/block/259:2/numa_node": "0\n",
+    }
+
+
 HOSTS: Mapping[str, Callable[[], dict[str, str]]] = {
     "two-sockets-smt": lambda: tree_of(two_sockets_smt()),
     "epyc-nps4": lambda: tree_of(epyc_nps4()),
@@ -188,6 +221,7 @@ HOSTS: Mapping[str, Callable[[], dict[str, str]]] = {
     "eight-sockets": lambda: tree_of(eight_sockets()),
     "uneven-nodes": lambda: tree_of(uneven_nodes()),
     "epyc-256": lambda: tree_of(epyc_256()),
+    "dies-devices": dies_devices,
     "malformed": malformed,
 }
 

@@ -12,6 +12,7 @@ from qsup.cpuset import format_cpulist
 HOSTS_DIR = Path(__file__).parent.parent / "hosts"
 CPU = "/sys/devices/system/cpu"
 NODE = "/sys/devices/system/node"
+NET = "/sys/class/net"
 
 
 @frozen

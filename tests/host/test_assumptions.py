@@ -41,6 +41,7 @@ def test_an_empty_machine(tmp_path: Path) -> None:
         (f"{CPU}/online", "0-\n", "no list of online pCPUs is told: all present ones are online"),
         (f"{NODE}/node1/distance", "21\n", "the distances of node 1 are not told: 10 to itself, 20 to others"),
         (f"{NODE}/node1/meminfo", "", "the memory of node 1 is not told: 0 bytes"),
+        (f"{NODE}/online", "0-8191\n", "the NUMA nodes 2-8191 are told and have no directory: they are not there"),
     ],
 )
 def test_one_file_at_a_time(path: str, text: str, sentence: str, host_root: Callable[[str], str]) -> None:

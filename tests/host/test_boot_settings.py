@@ -13,6 +13,22 @@ from qsup.host.record import tree_of_host, write_tree
 POOL = "/sys/devices/system/node/node1/hugepages/hugepages-2048kB/nr_hugepages"
 
 
+def test_a_recording_keeps_the_lines_that_set_pools_and_no_others(tmp_path: Path) -> None:
+    tree = {
+        "/proc/cmdline": "root=/dev/sda1\n",
+        "/etc/sysctl.d/a.conf": "kernel.hostname = secret\nvm.nr_hugepages = 7\n",
+        "/usr/lib/sysctl.d/a.conf": "vm.nr_hugepages = 9\n",
+        "/etc/tmpfiles.d/b.conf": f"d /srv/secret\nw {POOL} - - - - 12\n",
+    }
+    write_tree(tree, str(tmp_path / "host"))
+    recorded = tree_of_host(str(tmp_path / "host"))
+    assert "secret" not in str(recorded)
+    write_tree(recorded, str(tmp_path / "copy"))
+    again = read_boot_settings(str(tmp_path / "copy"))
+    assert again == read_boot_settings(str(tmp_path / "host"))
+    assert again.pages_on(1, 2 * MIB, [0, 1]) == 12
+
+
 def settings_of(root: Path, tree: dict[str, str], size: int, node: int = 0) -> int:
     write_tree(tree, str(root))
     return read_boot_settings(str(root)).pages_on(node, size, [0, 1])

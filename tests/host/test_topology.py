@@ -102,6 +102,13 @@ def test_nodes_without_pcpus_and_without_memory(host_root: Callable[[str], str])
     assert nodes[0].distances == {0: 10, 1: 12, 4: 24}
 
 
+@pytest.mark.parametrize("told", ["0-8191\n", "0-1\n", "7\n", "", "junk\n"])
+def test_nodes_are_those_with_a_directory(told: str, host_root: Callable[[str], str]) -> None:
+    root = host_root("two-sockets-smt")
+    write_tree({f"{NODE}/online": told}, root)
+    assert [node.host_node for node in read_nodes(root)] == [0, 1]
+
+
 def test_malformed_files_become_stated_assumptions(host_root: Callable[[str], str]) -> None:
     root = host_root("malformed")
     pcpus = read_pcpus(root)

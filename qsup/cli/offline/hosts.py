@@ -11,6 +11,7 @@ from attrs import evolve, frozen
 
 from qsup.errors import BadRequest, InvalidInput, Problem
 from qsup.host.assumptions import assumptions_of
+from qsup.host.block_locality import node_of_path
 from qsup.host.facts import read_host_facts
 from qsup.host.record import parse_tree, write_tree
 from qsup.plan.host_facts import BridgeFacts, FileFacts, HostFacts, ImageFacts
@@ -22,7 +23,8 @@ _LARGEST_BYTES = 64 << 20
 _ROOTS = ("sys", "proc")
 _MEMORY_DIR = "/dev/shm"
 _RIGHTS = "the daemon's rights there are not known: KVM, vhost and everything else is permitted"
-_FILES = "images, boot files and bridges that VMs name are there, on no host node in particular"
+_FILES = "images, boot files and bridges that VMs name are there"
+_MOST_NAMED = 3
 
 
 @frozen
@@ -107,13 +109,27 @@ def facts_of(host: Host, specs: Iterable[VmSpec], ledger: Ledger) -> tuple[HostF
         facts = _without_own_locks(facts, ledger)
         return (facts, ()) if os.geteuid() == 0 else (_permitted(facts), (_RIGHTS,))
     facts = read_host_facts(bridges=sorted(bridges), root=host.root)
-    return evolve(
+    facts = evolve(
         _permitted(facts),
         bridges={name: facts.bridges.get(name) or BridgeFacts(name, 1500) for name in bridges},
         links=facts.links - bridges,
-        images={path: ImageFacts(path, image_format, file_id=path) for path, image_format in images.items()},
+        images={
+            path: ImageFacts(path, image_format, file_id=path, host_node=node_of_path(path, host.root))
+            for path, image_format in images.items()
+        },
         files={path: FileFacts(path) for path in files},
-    ), (_RIGHTS, *((_FILES,) if bridges or images or files else ()))
+    )
+    return facts, (_RIGHTS, *((_assumed_of_devices(facts),) if bridges or images or files else ()))
+
+
+def _assumed_of_devices(facts: HostFacts) -> str:
+    """That what the VMs name is there; and of which of it nobody knows where its hardware sits."""
+    adrift = sorted(bridge.name for bridge in facts.bridges.values() if bridge.host_node is None)
+    adrift += sorted(image.path for image in facts.images.values() if image.host_node is None)
+    if not adrift:
+        return _FILES
+    more = f" and {len(adrift) - _MOST_NAMED} more" if len(adrift) > _MOST_NAMED else ""
+    return f"{_FILES}; where the hardware of {', '.join(adrift[:_MOST_NAMED])}{more} sits is not known"
 
 
 def _boot_files(spec: VmSpec) -> Iterable[str]:
