@@ -9,6 +9,7 @@ from qsup.api.client import Json
 from qsup.cli.render.amounts import counted
 from qsup.cli.render.columns import aligned
 from qsup.cli.render.problems import problem_lines, reason_lines
+from qsup.cli.render.score_text import shortfalls
 from qsup.cli.render.sizes import short_size
 from qsup.cli.render.topology_text import topology_text
 from qsup.cli.render.wrapping import wrapped
@@ -28,6 +29,7 @@ def plan_text(report: Json, style: Style, width: int, *, whole_map: bool) -> str
     for title, section in (
         ("where they would sit", _seats(report["vms"])),
         ("what would move", _changes(report["vms"])),
+        ("what takes from the scores", shortfalls(report["vms"])),
         ("warnings", _warnings(report["vms"])),
     ):
         lines += section_lines(title, section, style, width)
