@@ -1,7 +1,7 @@
 """Runs in Nova's environment: places workloads with Nova's own functions. Standard library and Nova only.
 
-A line of JSON in, a line of JSON out. In: {"pack", "cells", "requests"}; out: one {"nodes", "pins", "ns"} for each request up
-to the first refusal, which is {"nodes": null, …}. `ns` is the CPU time of the fit and of the usage that it leaves.
+A line of JSON in, a line of JSON out. In: {"pack", "cells", "requests"}. Out: {"placed": one {"nodes", "pins"} for each request
+before the first refusal, "ns"}. `ns` is the CPU time of all fits and of the usage that they leave, without what comes before.
 """
 
 from __future__ import annotations
@@ -61,29 +61,34 @@ def instance_topology(request: dict[str, Any]) -> Any:
     )
 
 
-def answers(work: dict[str, Any]) -> list[dict[str, Any]]:
+def answer(work: dict[str, Any]) -> dict[str, Any]:
     """The placements of one workload."""
     config.CONF.set_override("packing_host_numa_cells_allocation_strategy", work["pack"], group="compute")
     host = host_topology(work["cells"])
-    done: list[dict[str, Any]] = []
-    for request in work["requests"]:
-        instance = instance_topology(request)
-        began_ns = time.process_time_ns()
+    instances = [instance_topology(request) for request in work["requests"]]
+    fits = []
+    began_ns = time.process_time_ns()
+    for instance in instances:
         fit = hardware.numa_fit_instance_to_host(host, instance, None)
-        host = hardware.numa_usage_from_instance_numa(host, fit)
-        taken_ns = time.process_time_ns() - began_ns
         if fit is None:
-            return [*done, {"nodes": None, "pins": None, "ns": taken_ns}]
-        pins = {vcpu: pcpu for cell in fit.cells for vcpu, pcpu in cell.cpu_pinning.items()}
-        done.append({"nodes": [cell.id for cell in fit.cells], "pins": [pins[vcpu] for vcpu in sorted(pins)], "ns": taken_ns})
-    return done
+            break
+        host = hardware.numa_usage_from_instance_numa(host, fit)
+        fits.append(fit)
+    taken_ns = time.process_time_ns() - began_ns
+    return {"placed": [seat_of(fit) for fit in fits], "ns": taken_ns}
+
+
+def seat_of(fit: Any) -> dict[str, Any]:
+    """Where an instance sits: the host cells, and the pCPU of each vCPU."""
+    pins = {vcpu: pcpu for cell in fit.cells for vcpu, pcpu in cell.cpu_pinning.items()}
+    return {"nodes": [cell.id for cell in fit.cells], "pins": [pins[vcpu] for vcpu in sorted(pins)]}
 
 
 def main() -> None:
     """Answer until the other side closes."""
     config.CONF([], project="nova", version="", default_config_files=[])
     for line in sys.stdin:
-        print(json.dumps(answers(json.loads(line))), flush=True)
+        print(json.dumps(answer(json.loads(line))), flush=True)
 
 
 if __name__ == "__main__":

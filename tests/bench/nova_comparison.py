@@ -13,10 +13,11 @@ from collections.abc import Callable, Mapping, Sequence
 
 from attrs import frozen
 
+from qsup.plan.host_facts import HostFacts
 from tests.bench.nova_environment import NOVA, nova_python
-from tests.bench.nova_sides import NovaSide, Placed, placed_by_qsup
+from tests.bench.nova_sides import NovaSide, Outcome, Placed, qsup_outcome
 from tests.bench.nova_splits import Splits, faults_of, splits_of
-from tests.bench.nova_workload import HOSTS, host, host_of_seed, requests_of_seed
+from tests.bench.nova_workload import HOSTS, Request, host, host_of_seed, requests_of_seed
 
 SEEDS = 200
 OURS, WRITTEN, NOVAS, PACKING = "qsup", "qsup, nodes written", "Nova", "Nova, packing"
@@ -26,24 +27,17 @@ MOST_FEWER = 1
 
 @frozen
 class Run:
-    """One workload as each of them placed it."""
+    """One workload as each of them placed it; `common_ns` is the CPU time for the VMs that all of them place."""
 
     seed: int
     placed: Mapping[str, Sequence[Placed]]
     splits: Mapping[str, Splits]
+    common: int
+    common_ns: Mapping[str, int]
 
     def count(self, who: str) -> int:
         """VMs placed."""
         return len(self.placed[who])
-
-    @property
-    def common(self) -> int:
-        """VMs that all of them placed."""
-        return min(map(len, self.placed.values()))
-
-    def ns(self, who: str) -> int:
-        """CPU time for these."""
-        return sum(one.ns for one in self.placed[who][: self.common])
 
 
 def run_of(seed: int, nova: NovaSide) -> Run:
@@ -53,21 +47,39 @@ def run_of(seed: int, nova: NovaSide) -> Run:
         AssertionError: somebody gave a pCPU twice.
     """
     facts, requests = host(host_of_seed(seed)), requests_of_seed(seed)
-    placed = {
-        OURS: placed_by_qsup(facts, requests, "auto"),
-        WRITTEN: placed_by_qsup(facts, requests, "written"),
-        NOVAS: nova.placed(facts, requests, pack=False),
-        PACKING: nova.placed(facts, requests, pack=True),
-    }
+    placed = {who: outcome.placed for who, outcome in outcomes(facts, requests, nova).items()}
     for who, vms in placed.items():
         faults = faults_of(facts, vms)
         assert not faults, f"seed {seed}, {who}: {faults}"
-    return Run(seed, placed, {who: splits_of(facts, vms) for who, vms in placed.items()})
+    common = min(map(len, placed.values()))
+    again = outcomes(facts, requests[:common], nova)
+    return Run(
+        seed,
+        placed,
+        {who: splits_of(facts, vms) for who, vms in placed.items()},
+        common,
+        {who: outcome.ns for who, outcome in again.items()},
+    )
+
+
+def outcomes(facts: HostFacts, requests: Sequence[Request], nova: NovaSide) -> dict[str, Outcome]:
+    """Each way to place the same VMs."""
+    return {
+        OURS: qsup_outcome(facts, requests, "auto"),
+        WRITTEN: qsup_outcome(facts, requests, "written"),
+        NOVAS: nova.outcome(facts, requests, pack=False),
+        PACKING: nova.outcome(facts, requests, pack=True),
+    }
 
 
 def total(runs: Sequence[Run], who: str) -> Splits:
     """The splits of all seeds."""
     return sum((run.splits[who] for run in runs), Splits())
+
+
+def common_ns(runs: Sequence[Run], who: str) -> int:
+    """The CPU time for the VMs that all of them place, of all seeds."""
+    return sum(run.common_ns[who] for run in runs)
 
 
 def fewer_than_nova(runs: Sequence[Run], who: str, other: str = NOVAS) -> dict[int, int]:
@@ -85,7 +97,7 @@ def broken_promises(runs: Sequence[Run]) -> list[str]:
         "never fewer by more than one": max(fewer.values(), default=0) <= MOST_FEWER,
         "fewer cross-node splits": ours.cross_node < novas.cross_node,
         "fewer cross-core splits": ours.cross_core < novas.cross_core,
-        "faster": sum(run.ns(OURS) for run in runs) < sum(run.ns(NOVAS) for run in runs),
+        "faster": common_ns(runs, OURS) < common_ns(runs, NOVAS),
     }
     return [promise for promise, kept in checks.items() if not kept]
 
@@ -104,7 +116,7 @@ def table(runs: Sequence[Run]) -> list[str]:
         "host cores broken": lambda who: total(runs, who).host_cores,
         "L3 groups beyond the first": lambda who: total(runs, who).l3,
         "distance between a VM's nodes": lambda who: total(runs, who).distance,
-        f"CPU ms a VM, of the {common} that all place": lambda who: f"{sum(run.ns(who) for run in runs) / common / 1e6:.2f}",
+        f"CPU ms a VM, of the {common} that all place": lambda who: f"{common_ns(runs, who) / common / 1e6:.2f}",
     }
     rows = [("", *names), *((title, *(str(figure(who)) for who in names)) for title, figure in figures.items())]
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal
@@ -34,11 +34,18 @@ Manner = Literal["auto", "written"]
 
 @frozen
 class Placed:
-    """One VM in its seat: the host nodes of its memory and the pCPU of each vCPU. `ns`: CPU time of the planning."""
+    """One VM in its seat: the host nodes of its memory and the pCPU of each vCPU."""
 
     request: Request
     nodes: tuple[int, ...]
     pins: tuple[int, ...]
+
+
+@frozen
+class Outcome:
+    """The VMs before the first refusal, and the CPU time that planning took."""
+
+    placed: tuple[Placed, ...]
     ns: int
 
 
@@ -56,20 +63,17 @@ class NovaSide:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None) -> None:
         self._process.communicate()
 
-    def placed(self, facts: HostFacts, requests: Sequence[Request], *, pack: bool) -> list[Placed]:
-        """The VMs before the first refusal. `pack`: fill host nodes one after another, not Nova's default."""
+    def outcome(self, facts: HostFacts, requests: Sequence[Request], *, pack: bool) -> Outcome:
+        """Place the VMs. `pack`: fill host nodes one after another, which is not Nova's default."""
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         work = {"pack": pack, "cells": _cells(facts), "requests": [_request(request) for request in requests]}
         self._process.stdin.write(json.dumps(work) + "\n")
         self._process.stdin.flush()
-        answers = json.loads(self._process.stdout.readline())
-        pairs = zip(requests, answers, strict=False)
-        return [
-            Placed(request, tuple(answer["nodes"]), tuple(answer["pins"]), answer["ns"])
-            for request, answer in pairs
-            if answer["pins"] is not None
-        ]
+        answer = json.loads(self._process.stdout.readline())
+        pairs = zip(requests, answer["placed"], strict=False)
+        placed = tuple(Placed(request, tuple(seat["nodes"]), tuple(seat["pins"])) for request, seat in pairs)
+        return Outcome(placed, answer["ns"])
 
 
 def _cells(facts: HostFacts) -> list[dict[str, Any]]:
@@ -100,26 +104,29 @@ def _request(request: Request) -> dict[str, Any]:
     }
 
 
-def placed_by_qsup(facts: HostFacts, requests: Iterable[Request], manner: Manner) -> list[Placed]:
-    """The VMs before the first refusal.
+def qsup_outcome(facts: HostFacts, requests: Sequence[Request], manner: Manner) -> Outcome:
+    """Place the VMs.
 
     A plan with memory on more host nodes than Nova may use, or with a vCPU on another node than its memory, counts as a
     refusal: Nova does neither.
     """
+    specs = [spec_of(request, manner) for request in requests]
     ledger = Ledger()
-    done: list[Placed] = []
-    for request in requests:
-        spec = spec_of(request, manner)
-        began_ns = time.process_time_ns()
+    plans: list[VmPlan] = []
+    began_ns = time.process_time_ns()
+    for spec, request in zip(specs, requests, strict=True):
         plan = _planned(spec, facts, ledger)
-        if plan is not None:
-            ledger = ledger.reserved(Holding(plan))
-        taken_ns = time.process_time_ns() - began_ns
         if plan is None or not _as_strict(plan, request):
             break
-        nodes = sorted({node for guest in plan.guest_nodes for node in guest.host_nodes})
-        done.append(Placed(request, tuple(nodes), tuple(pcpu for vcpu in plan.vcpus for pcpu in vcpu.pin), taken_ns))
-    return done
+        ledger = ledger.reserved(Holding(plan))
+        plans.append(plan)
+    taken_ns = time.process_time_ns() - began_ns
+    return Outcome(tuple(map(_placed, requests, plans)), taken_ns)
+
+
+def _placed(request: Request, plan: VmPlan) -> Placed:
+    nodes = {node for guest in plan.guest_nodes for node in guest.host_nodes}
+    return Placed(request, tuple(sorted(nodes)), tuple(pcpu for vcpu in plan.vcpus for pcpu in vcpu.pin))
 
 
 def _planned(spec: VmSpec, facts: HostFacts, ledger: Ledger) -> VmPlan | None:

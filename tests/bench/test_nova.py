@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import pytest
 
-from tests.bench.nova_sides import Placed, placed_by_qsup, spec_of
+from tests.bench.nova_sides import Placed, qsup_outcome, spec_of
 from tests.bench.nova_splits import Splits, faults_of, splits_of
 from tests.bench.nova_workload import HOSTS, Request, ThreadPolicy, host, host_of_seed, requests_of_seed
 
 
 def seat(*pins: int, nodes: tuple[int, ...] = (0,), threads: int = 1, policy: ThreadPolicy = "none") -> Placed:
-    return Placed(Request("vm", len(pins), threads, policy, len(nodes), 1024, 2048), nodes, pins, 0)
+    return Placed(Request("vm", len(pins), threads, policy, len(nodes), 1024, 2048), nodes, pins)
 
 
 # two-sockets-smt: pCPUs 0-7 and 16-23 are node 0, n and n + 16 are siblings; one L3 a node.
@@ -61,7 +61,7 @@ def test_every_vm_fits_the_empty_host_and_not_all_of_them_fit_together(seed: int
     facts, requests = host(host_of_seed(seed)), requests_of_seed(seed)
     assert sum(request.vcpus for request in requests) > len(facts.index.online)
     for request in requests:
-        assert len(placed_by_qsup(facts, [request], "auto")) == 1, request
+        assert len(qsup_outcome(facts, [request], "auto").placed) == 1, request
         assert request.vcpus % request.nodes == 0
         assert request.memory_mib % (request.nodes * max(1, request.page_kib >> 10)) == 0
 
@@ -69,7 +69,7 @@ def test_every_vm_fits_the_empty_host_and_not_all_of_them_fit_together(seed: int
 @pytest.mark.parametrize("seed", [7, 9])
 def test_a_workload_ends_with_a_refusal_and_breaks_no_rule(seed: int) -> None:
     facts, requests = host(host_of_seed(seed)), requests_of_seed(seed)
-    placed = placed_by_qsup(facts, requests, "auto")
+    placed = qsup_outcome(facts, requests, "auto").placed
     assert 0 < len(placed) < len(requests)
     assert faults_of(facts, placed) == []
     assert all(len(one.nodes) <= one.request.nodes for one in placed)
