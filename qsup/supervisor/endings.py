@@ -11,6 +11,16 @@ FAILURES = frozenset({"vm.start-failed", "vm.died", "vm.died-unseen"})
 """The codes of ends that nobody asked for: they count for back-off and the start limit."""
 
 
+_REASONS = {
+    "guest-panic": "the guest panicked",
+    "guest-shutdown": "the guest powered itself off",
+    "host-error": "it met an error of the host",
+    "host-qmp-quit": "somebody told it to quit through its monitor",
+    "host-signal": "somebody sent it a signal to end",
+}
+"""What QEMU itself said why it ends (ShutdownCause in qapi/run-state.json); another one is shown as it is."""
+
+
 def verdict_of(run: RunSide, ending: Ending, *, wanted_off: bool) -> tuple[str, str]:
     """Who ended it, and how.
 
@@ -28,4 +38,8 @@ def verdict_of(run: RunSide, ending: Ending, *, wanted_off: bool) -> tuple[str, 
         return "vm.died-unseen", f"QEMU ended while no daemon watched{how}"
     if not run.started:
         return "vm.start-failed", f"QEMU {ending.text} before the guest ran"
-    return "vm.died", f"QEMU {ending.text} by itself"
+    return "vm.died", f"QEMU {ending.text}{_why(run.qemu_reason)}"
+
+
+def _why(reason: str | None) -> str:
+    return f": {_REASONS.get(reason, reason)}" if reason is not None else " by itself"
