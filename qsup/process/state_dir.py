@@ -22,6 +22,7 @@ from qsup.errors import InvalidInput, Problem
 from qsup.plan.guest_record import GuestRecord
 from qsup.plan.vmplan import PathsPlan
 from qsup.process.atomic import write_atomically
+from qsup.process.identity import ProcessIdentity
 from qsup.process.json_shape import document_of, structure, text_of
 from qsup.process.procfs import boot_id
 from qsup.process.refusals import refusing
@@ -35,11 +36,21 @@ POOLS_NOTE = "pools.json"
 
 
 @frozen
+class EndOrder:
+    """This very process is to end, whoever is the daemon by then: to start again, or without asking the guest."""
+
+    identity: ProcessIdentity
+    restart: bool = False
+    force: bool = False
+
+
+@frozen
 class PowerNote:
-    """The operator's last order, which holds until the host reboots."""
+    """The operator's last order, which holds until the host reboots; `end` is what is still to be done for it."""
 
     power: Power
     boot_id: str
+    end: EndOrder | None = None
 
 
 @frozen
@@ -85,23 +96,23 @@ def write_guest_record(state_dir: str, name: str, record: GuestRecord) -> None:
     _write(_file_of(state_dir, name, GUEST_RECORD), record)
 
 
-def read_power(state_dir: str, name: str) -> Power | None:
+def read_order(state_dir: str, name: str) -> PowerNote | None:
     """The operator's last order of this boot of the host; None where there is none.
 
     Raises:
         InvalidInput: process.note-unreadable.
     """
     note = _read(_file_of(state_dir, name, POWER_NOTE), PowerNote)
-    return note.power if note is not None and note.boot_id == boot_id() else None
+    return note if note is not None and note.boot_id == boot_id() else None
 
 
-def write_power(state_dir: str, name: str, power: Power) -> None:
+def write_order(state_dir: str, name: str, power: Power, end: EndOrder | None = None) -> None:
     """Keep the operator's order until the host reboots.
 
     Raises:
         KernelRefused: process.state-dir-refused, process.write-refused, process.disk-full.
     """
-    _write(_file_of(state_dir, name, POWER_NOTE), PowerNote(power, boot_id()))
+    _write(_file_of(state_dir, name, POWER_NOTE), PowerNote(power, boot_id(), end))
 
 
 def ensure_uefi_vars(path: str, template: str) -> bool:

@@ -11,8 +11,7 @@ from qsup.errors import InvalidInput, QsupError
 from qsup.process.adopt import Found, scan
 from qsup.process.record import LaunchRecord
 from qsup.process.run_dir import remove_vm_dir_at
-from qsup.process.state_dir import read_power
-from qsup.reconcile.desired import Power
+from qsup.process.state_dir import read_order
 from qsup.spec.parse import parse_vm
 from qsup.spec.vmspec import VmSpec
 from qsup.supervisor.contain import contain, contain_call
@@ -83,7 +82,7 @@ def _take(services: Services, found: Found, record: LaunchRecord, nursery: trio.
     run.plan = record.plan
     vm.config.file = record.spec_file or None
     vm.config.spec = run.launched_spec = _spec_of(record)
-    vm.power.wanted = _power_of(services.policy.state_dir, record)
+    _recall_order(services.policy.state_dir, vm, record)
     services.reservations.hold(record.plan)
     run.record = record
     run.started = record.stage == "running"
@@ -106,10 +105,12 @@ def _spec_of(record: LaunchRecord) -> VmSpec | None:
         return None
 
 
-def _power_of(state_dir: str, record: LaunchRecord) -> Power:
-    """An operator's order holds; without a readable one, what runs is wanted to run."""
+def _recall_order(state_dir: str, vm: VmState, record: LaunchRecord) -> None:
+    """An operator's order holds, and one to end this very process is gone on with. Without one, what runs is wanted to run."""
     try:
-        remembered = read_power(state_dir, record.name)
+        order = read_order(state_dir, record.name)
     except QsupError:
-        remembered = None
-    return remembered if remembered is not None else "on"
+        order = None
+    vm.power.wanted = order.power if order is not None else "on"
+    if order is not None and order.end is not None and order.end.identity == record.identity:
+        vm.power.restart_pending, vm.power.force = order.end.restart, order.end.force

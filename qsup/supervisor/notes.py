@@ -9,7 +9,7 @@ from __future__ import annotations
 import trio
 
 from qsup.process.record import write_record
-from qsup.process.state_dir import write_power
+from qsup.process.state_dir import EndOrder, write_order
 from qsup.supervisor.vm_state import VmState
 
 
@@ -36,4 +36,12 @@ async def keep_power(state_dir: str, vm: VmState) -> None:
     Touches: the VM's note in the state directory, in a worker thread.
     """
     async with vm.power.writing:
-        await trio.to_thread.run_sync(write_power, state_dir, vm.name, vm.power.wanted)
+        await trio.to_thread.run_sync(write_order, state_dir, vm.name, vm.power.wanted, _end_of(vm))
+
+
+def _end_of(vm: VmState) -> EndOrder | None:
+    """What a daemon that takes the VM over in the middle of it has to go on with."""
+    power, process = vm.power, vm.run.process
+    if process is None or not (power.restart_pending or power.force):
+        return None
+    return EndOrder(process.identity, power.restart_pending, power.force)

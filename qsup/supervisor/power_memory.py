@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from qsup.process.state_dir import read_power
+from qsup.process.state_dir import read_order
 from qsup.reconcile.desired import Power
 from qsup.spec.vmspec import VmSpec
 
@@ -12,7 +12,7 @@ def power_at_first_sight(state_dir: str, spec: VmSpec) -> Power:
 
     Touches: the VM's power note in the state directory.
     """
-    remembered = read_power(state_dir, spec.name)
-    if remembered is not None:
-        return remembered
+    order = read_order(state_dir, spec.name)
+    if order is not None:
+        return order.power
     return "on" if spec.vm.autostart else "off"

@@ -11,15 +11,17 @@ import pytest
 from qsup.errors import InvalidInput, KernelRefused
 from qsup.plan.guest_record import GuestRecord
 from qsup.plan.vmplan import PathsPlan
+from qsup.process.identity import read_identity
 from qsup.process.state_dir import (
+    EndOrder,
     GrowthNote,
     ensure_uefi_vars,
     read_growth_notes,
     read_guest_record,
-    read_power,
+    read_order,
     write_growth_notes,
     write_guest_record,
-    write_power,
+    write_order,
 )
 from tests.process.conftest import paths_in
 
@@ -46,21 +48,27 @@ def test_a_damaged_guest_record_is_not_a_missing_one(tmp_path: Path) -> None:
 def test_an_unreadable_path_is_the_kernels_refusal(tmp_path: Path) -> None:
     (tmp_path / "vms").write_text("")
     with pytest.raises(KernelRefused, match="Not a directory"):
-        read_power(str(tmp_path), "web1")
+        read_order(str(tmp_path), "web1")
     with pytest.raises(KernelRefused, match="make"):
-        write_power(str(tmp_path), "web1", "off")
+        write_order(str(tmp_path), "web1", "off")
 
 
 def test_an_order_holds_until_the_host_reboots(tmp_path: Path) -> None:
-    assert read_power(str(tmp_path), "web1") is None
-    write_power(str(tmp_path), "web1", "off")
-    assert read_power(str(tmp_path), "web1") == "off"
-    write_power(str(tmp_path), "web1", "paused")
-    assert read_power(str(tmp_path), "web1") == "paused"
+    assert read_order(str(tmp_path), "web1") is None
+    write_order(str(tmp_path), "web1", "off")
+    first = read_order(str(tmp_path), "web1")
+    assert first is not None
+    assert (first.power, first.end) == ("off", None)
+    identity = read_identity(os.getpid())
+    assert identity is not None
+    write_order(str(tmp_path), "web1", "on", EndOrder(identity, restart=True))
+    second = read_order(str(tmp_path), "web1")
+    assert second is not None
+    assert (second.power, second.end) == ("on", EndOrder(identity, restart=True, force=False))
     note = tmp_path / "vms/web1/power.json"
     boot_id = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
     note.write_text(note.read_text().replace(boot_id, "another-boot"))
-    assert read_power(str(tmp_path), "web1") is None
+    assert read_order(str(tmp_path), "web1") is None
 
 
 def test_uefi_variables_are_copied_once_and_never_again(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from attrs import evolve
 
 from qsup.process.record import read_record
 from qsup.process.run_dir import create_vm_dir
-from qsup.process.state_dir import read_power
+from qsup.process.state_dir import read_order
 from qsup.reconcile.desired import Power
 from qsup.supervisor.notes import keep_power, keep_record
 from qsup.supervisor.preparing import record_of
@@ -30,7 +30,9 @@ async def test_orders(tmp_path: Path) -> None:
     async with trio.open_nursery() as nursery:
         for power in ORDERS:
             nursery.start_soon(order, power)
-    assert read_power(str(tmp_path), "vm") == vm.power.wanted
+    kept = read_order(str(tmp_path), "vm")
+    assert kept is not None
+    assert (kept.power, kept.end) == (vm.power.wanted, None)
 
 
 async def test_records(tmp_path: Path) -> None:
