@@ -55,14 +55,14 @@ def lab(request: pytest.FixtureRequest) -> Iterator[Lab]:
 
 @pytest.fixture
 def qsup_lab(request: pytest.FixtureRequest) -> Iterator[Lab]:
-    """A host with this checkout's qsup installed from its wheel, not started; the marker is the same."""
+    """A host with this checkout's qsup installed from its wheel, its daemon started; the marker is the same."""
     release, shape = _wanted(request)
     yield from _clone(qsup_template(release, shape))
 
 
 @pytest.fixture
 def host(qsup_lab: Lab) -> QsupHost:
-    """The same host with words for what an operator does and a doubter reads; the daemon is not started."""
+    """The same host with words for what an operator does and a doubter reads."""
     return QsupHost(qsup_lab)
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Mapping
 from typing import Any
 
 from attrs import frozen
@@ -19,12 +20,27 @@ VMS_DIR = "/etc/qsup/vms.d"
 ROM = "/srv/halt.rom"
 PHASE_S = 120.0
 GUEST_S = 240.0
-_MAKE_ROM = """
-import sys
-rom = bytearray(b"\\xf4" * 65536)
-rom[65520:65524] = bytes.fromhex("faf4ebfd")  # the reset vector: cli; hlt; jmp to the hlt
-open(sys.argv[1], "wb").write(rom)
+_HALT_LOOP = bytes.fromhex("faf4ebfd")  # at the reset vector: cli; hlt; jmp to the hlt
+_ROM_BYTES = b"\xf4" * 65520 + _HALT_LOOP + bytes(12)
+_WAIT = """
+import json, socket, sys, time
+
+def seen():
+    try:
+        with socket.socket(socket.AF_UNIX) as api:
+            api.settimeout(30)
+            api.connect("/run/qsup/api.sock")
+            api.sendall(b"GET /v1/vms HTTP/1.1\\r\\nHost: qsup\\r\\nConnection: close\\r\\n\\r\\n")
+            answer = b"".join(iter(lambda: api.recv(65536), b""))
+        return {vm["name"]: vm["phase"] for vm in json.loads(answer.partition(b"\\r\\n\\r\\n")[2])["vms"]}
+    except (OSError, ValueError, KeyError):
+        return None
+
+wanted = dict(word.split("=") for word in sys.argv[1:])
+while (phases := seen()) is None or not wanted.items() <= phases.items():
+    time.sleep(0.2)
 """
+"""Asks the daemon again and again in one process: a command for each look would keep the lab's processors busy."""
 _THREADS = 'for t in /proc/"$1"/task/*; do echo "${t##*/} $(grep Cpus_allowed_list $t/status | cut -f2) $(cat $t/comm)"; done'
 _KTHREADS = (
     'for p in /proc/[0-9]*; do read -r name <$p/comm || continue; case "$name" in "vhost-$1")'
@@ -48,13 +64,17 @@ class QsupHost:
 
     def __init__(self, lab: Lab) -> None:
         self.lab = lab
-        lab.run("python3", "-c", _MAKE_ROM, ROM)
+        lab.write(ROM, _ROM_BYTES)
 
     # --- the operator
 
     def start_daemon(self) -> None:
-        """Start qsup by systemd."""
+        """Start qsup by systemd, where it does not run."""
         self.lab.run("systemctl", "start", "qsup")
+
+    def stop_daemon(self) -> None:
+        """Stop qsup and the unit that shuts guests down: the host is as if they had never been started."""
+        self.lab.run("systemctl", "stop", "qsup-guests", "qsup")
 
     def drop(self, name: str, text: str) -> None:
         """Drop the file of a VM."""
@@ -84,8 +104,19 @@ class QsupHost:
 
     def wait_phase(self, name: str, phase: str, timeout_s: float = PHASE_S) -> dict[str, Any]:
         """Wait until a VM is in a phase and return its view."""
-        self.lab.wait_until(f"{name} is {phase}", lambda: self._phase_of(name) == phase, timeout_s)
+        self.wait_phases({name: phase}, timeout_s)
         return self.view(name)
+
+    def wait_phases(self, phases: Mapping[str, str], timeout_s: float = PHASE_S) -> None:
+        """Wait until each of some VMs is in its phase."""
+        try:
+            self._wait(*(f"{name}={phase}" for name, phase in phases.items()), timeout_s=timeout_s)
+        except TimeoutError:
+            views = json.dumps([self.view(name) for name in phases], indent=1)
+            raise AssertionError(f"not so after {timeout_s} s: {phases}:\n{views}") from None
+
+    def _wait(self, *phases: str, timeout_s: float) -> None:
+        self.lab.run("/usr/bin/python3", "-S", "-E", "-c", _WAIT, *phases, timeout_s=timeout_s)
 
     def main_pid(self) -> int:
         """Return the daemon's process; 0 while there is none."""
@@ -93,7 +124,7 @@ class QsupHost:
 
     def wait_daemon(self) -> None:
         """Wait until the API answers."""
-        self.lab.wait_until("the API answers", lambda: self.qsup("list", check=False).status == 0)
+        self._wait(timeout_s=PHASE_S)
 
     def wait_console(self, name: str, text: str, timeout_s: float = GUEST_S) -> str:
         """Wait until a guest's serial console shows a text and return the console."""
@@ -185,10 +216,6 @@ class QsupHost:
             if mask and name:  # it has not ended meanwhile
                 found[int(tid)] = Thread(int(tid), mask, name)
         return found
-
-    def _phase_of(self, name: str) -> str | None:
-        vm = self.vms().get(name)
-        return vm["phase"] if vm is not None else None
 
 
 def halting(cpu: str = "vcpus = 1", memory: str = 'size = "64MiB"', more: str = "", vm: str = "grace_period_s = 1") -> str:

@@ -36,6 +36,12 @@ tar --version >/dev/null
 nft list ruleset
 systemctl status >/dev/null
 """
+_START = """
+systemctl start qsup
+qsup list >/dev/null
+qsup status >/dev/null
+while pidof -q qemu-system-x86_64; do sleep 0.2; done  # the daemon asks QEMU once what it can do
+"""
 
 
 @frozen
@@ -79,7 +85,7 @@ def bare_template(release: str, shape_name: str) -> Template:
 
 
 def qsup_template(release: str, shape_name: str) -> Template:
-    """Return the template of a host on which qsup's wheel is installed as a user would."""
+    """Return the template of a host on which qsup's wheel is installed as a user would, and its daemon started."""
     bare = bare_template(release, shape_name)
     wheel = wheels.qsup_wheel()
 
@@ -89,6 +95,7 @@ def qsup_template(release: str, shape_name: str) -> Template:
         lab = _start(Frame(bare.image, bare.shape, folder), Ram(folder, shared=True), bare.state)
         with _saved(lab):
             install_qsup(lab, wheel)
+            lab.sh(_START)
 
     key = recipe.digest(_key(release, bare.shape), wheel, INSTALL)
     folder = cache.made("template", f"{release}-{shape_name}-qsup", key, install)

@@ -52,7 +52,6 @@ def check_dedicated(host: QsupHost, name: str) -> None:
 def start_held(host: QsupHost, text: str) -> None:
     """Start a VM that is held before its first instruction."""
     make_devices(host)
-    host.start_daemon()
     host.drop("tux", text)
     host.wait_phase("tux", "absent")
     host.qsup("start", "--paused", "tux")
@@ -120,7 +119,6 @@ def test_io_uring_workers_are_placed_when_they_appear(host: QsupHost, release: s
 
 @pytest.mark.lab(shape="one_node_no_smt")
 def test_without_smt_each_vcpu_has_a_core_and_a_warning_says_so(host: QsupHost) -> None:
-    host.start_daemon()
     view = host.run("a", halting(DEDICATED))
     masks = host.vcpu_masks("a")
     assert len(set(masks)) == 2
@@ -131,7 +129,6 @@ def test_without_smt_each_vcpu_has_a_core_and_a_warning_says_so(host: QsupHost) 
 @pytest.mark.lab(shape="isolated")
 def test_isolated_pcpus_carry_one_vcpu_each_whatever_happens_to_the_cpusets(host: QsupHost) -> None:
     make_devices(host)
-    host.start_daemon()
     host.run("early", halting(DEDICATED, HUGE, DEVICES))
     isolated = host.vcpu_masks("early")
     assert isolated in (["2", "3"], ["6", "7"])
@@ -155,7 +152,6 @@ def cpuset_of(host: QsupHost, name: str) -> str:
 
 @pytest.mark.lab(shape="isolated")
 def test_masks_that_would_collapse_on_isolated_pcpus_are_refused(host: QsupHost) -> None:
-    host.start_daemon()
     host.drop("wide", halting('vcpus = 1\nplacement = "pinned"\npin = ["2-3"]'))
     host.lab.wait_until("it is refused", lambda: bool(host.view("wide").get("refusal")))
     (reason,) = host.view("wide")["refusal"]

@@ -23,7 +23,6 @@ def check_word(host: QsupHost, image: str, aio: str) -> None:
     path = f"/srv/disk.{image}"
     host.lab.run("qemu-img", "create", "-q", "-f", image, path, "16M")
     disk = f'[[disk]]\npath = "{path}"\naio = "{aio}"\niothread = true\nserial = "KESTREL"'
-    host.start_daemon()
     view = host.run("tux", linux("lab.write=kestrel", more=disk))
     assert [thread["role"] for thread in view["threads"]].count(f"iothread {view['disks'][0]['iothread']}") == 1
     console = host.wait_console("tux", "GUEST-WROTE kestrel")

@@ -15,7 +15,6 @@ nodes = [
 
 @pytest.mark.smoke
 def test_a_guest_sees_its_threads_as_siblings(host: QsupHost) -> None:
-    host.start_daemon()
     host.run("tux", linux(cpu='vcpus = 2\nthreads = 2\nplacement = "dedicated"'))
     assert '"enabled": true' in host.qsup("qmp", "tux", "query-kvm").stdout
     console = host.wait_console("tux", "GUEST-READY")
@@ -26,7 +25,6 @@ def test_a_guest_sees_its_threads_as_siblings(host: QsupHost) -> None:
 
 
 def test_a_guest_without_threads_sees_cores(host: QsupHost) -> None:
-    host.start_daemon()
     host.run("tux", linux(cpu="vcpus = 2\nsockets = 2"))
     console = host.wait_console("tux", "GUEST-READY")
     assert "GUEST-CPU 0 package=0 core=0 siblings=0" in console.split("\r\n")
@@ -35,7 +33,6 @@ def test_a_guest_without_threads_sees_cores(host: QsupHost) -> None:
 
 @pytest.mark.lab(shape="four_nodes")
 def test_a_guest_sees_its_nodes_and_the_hosts_distances(host: QsupHost) -> None:
-    host.start_daemon()
     view = host.run("tux", linux(cpu="vcpus = 4\nsockets = 2\ncores = 1\nthreads = 2", memory=TWO_GUEST_NODES))
     assert view["host_nodes"] == [1, 3]
     console = host.wait_console("tux", "GUEST-READY")
@@ -49,7 +46,6 @@ def test_a_guest_sees_its_nodes_and_the_hosts_distances(host: QsupHost) -> None:
 
 @pytest.mark.lab(release="trixie")
 def test_a_guest_of_a_newer_qemu_sees_the_same(host: QsupHost) -> None:
-    host.start_daemon()
     host.run("tux", linux(cpu='vcpus = 2\nthreads = 2\nplacement = "dedicated"'))
     console = host.wait_console("tux", "GUEST-READY")
     assert "GUEST-CPU 1 package=0 core=0 siblings=0-1" in console

@@ -28,7 +28,6 @@ def all_pages(host: QsupHost, kib: int = SMALL_KIB) -> list[int]:
 
 
 def test_2_mib_pages_come_from_the_planned_node_and_go_back(host: QsupHost) -> None:
-    host.start_daemon()
     view = host.run("a", halting(memory='size = "64MiB"\nhugepages = "2MiB"\nhost_nodes = "1"'))
     assert (view["host_nodes"], view["page_size_bytes"]) == ([1], 2 * MIB)
     assert host.memory_by_node("a") == {1: 64 * MIB}
@@ -41,7 +40,6 @@ def test_2_mib_pages_come_from_the_planned_node_and_go_back(host: QsupHost) -> N
 
 
 def test_1_gib_pages_come_from_the_planned_node_and_go_back(host: QsupHost) -> None:
-    host.start_daemon()
     host.run("a", halting(memory='size = "1GiB"\nhugepages = "1GiB"\nhost_nodes = "1"'))
     assert host.memory_by_node("a") == {1: GIB}
     assert free_pages(host, LARGE_KIB) == [1, 0]
@@ -52,7 +50,6 @@ def test_1_gib_pages_come_from_the_planned_node_and_go_back(host: QsupHost) -> N
 
 @pytest.mark.smoke
 def test_two_guest_nodes_are_bound_to_two_host_nodes(host: QsupHost) -> None:
-    host.start_daemon()
     host.run("a", halting('vcpus = 2\nsockets = 2\nplacement = "dedicated"', TWO_GUEST_NODES))
     assert host.memory_by_node("a") == {1: 32 * MIB, 0: 64 * MIB}
     assert sorted(line.split()[1] for line in host.bound_memory("a")) == ["bind:0", "bind:1"]
@@ -63,7 +60,6 @@ def test_two_guest_nodes_are_bound_to_two_host_nodes(host: QsupHost) -> None:
 
 
 def test_strict_binding_is_refused_and_explained(host: QsupHost) -> None:
-    host.start_daemon()
     host.run("holder", halting(memory='size = "1GiB"\nhugepages = "1GiB"\nhost_nodes = "1"'))
     short = 'size = "3GiB"\nhugepages = "1GiB"\nhost_nodes = "1"'
     host.drop("short", halting(memory=short))
@@ -82,7 +78,6 @@ def test_strict_binding_is_refused_and_explained(host: QsupHost) -> None:
 
 @pytest.mark.parametrize("end", ["stop", "kill"])
 def test_pools_grow_on_their_node_and_shrink_again(host: QsupHost, end: str) -> None:
-    host.start_daemon()
     memory = 'size = "256MiB"\nhugepages = "2MiB"\nhost_nodes = "1"'
     host.run("a", halting(memory=memory, vm='grace_period_s = 1\nrestart = "never"'))
     assert all_pages(host) == [64, 128]
@@ -99,7 +94,6 @@ def test_pools_grow_on_their_node_and_shrink_again(host: QsupHost, end: str) -> 
 
 
 def test_base_pages_are_bound_as_well(host: QsupHost) -> None:
-    host.start_daemon()
     host.run("a", halting(memory='size = "64MiB"\nprealloc = true\nhost_nodes = "1"\npolicy = "bind"'))
     (line,) = host.bound_memory("a")
     assert line.split()[1] == "bind:1"

@@ -22,7 +22,6 @@ def nic(more: str = "") -> str:
 @pytest.mark.parametrize("release", ["bookworm", pytest.param("trixie", marks=pytest.mark.lab(release="trixie"))])
 def test_large_packets_pass_over_two_queues_and_vhost(host: QsupHost, release: str) -> None:
     make_bridge(host, 9000)
-    host.start_daemon()
     words = "lab.ip=10.9.0.2/24 lab.mtu=9000 lab.ping=10.9.0.1"
     more = nic("queues = 2\nmtu = 9000")
     view = host.run("tux", linux(words, TWO_VCPUS, more=more, vm='grace_period_s = 120\nrestart = "never"'))
@@ -52,7 +51,6 @@ def vhost_time(host: QsupHost, name: str) -> int:
 
 def test_two_guests_ping_each_other_and_their_host(host: QsupHost) -> None:
     make_bridge(host)
-    host.start_daemon()
     host.drop("one", linux("lab.ip=10.9.0.2/24 lab.ping=10.9.0.1", more=nic()))
     host.drop("two", linux("lab.ip=10.9.0.3/24 lab.ping=10.9.0.2", more=nic()))
     assert "GUEST-PING ok target=10.9.0.1" in host.wait_console("one", "GUEST-READY")
@@ -65,7 +63,6 @@ def test_two_guests_ping_each_other_and_their_host(host: QsupHost) -> None:
 
 def test_no_tap_is_left_when_daemon_and_qemu_are_killed_at_once(host: QsupHost) -> None:
     make_bridge(host)
-    host.start_daemon()
     host.run("tux", linux(more=nic(), vm='restart = "never"'))
     assert len(host.taps()) == 1
     host.lab.run("kill", "-KILL", str(host.main_pid()), str(host.pid("tux")))

@@ -38,6 +38,7 @@ def drop_in(host: QsupHost, text: str) -> None:
 
 @pytest.mark.smoke
 def test_start_returns_when_the_api_answers(host: QsupHost) -> None:
+    host.stop_daemon()
     host.lab.write("/srv/ask.py", ASK_THE_API)
     # ExecStartPost runs right after READY=1, and what fails in it fails the start
     drop_in(host, "ExecStartPost=/usr/bin/python3 -S -E /srv/ask.py")
@@ -48,13 +49,15 @@ def test_start_returns_when_the_api_answers(host: QsupHost) -> None:
 
 
 def test_a_daemon_without_its_api_is_never_ready(host: QsupHost) -> None:
-    host.lab.sh("mkdir -p /run/qsup/api.sock/in-the-way")
+    host.stop_daemon()
+    host.lab.sh("rm -f /run/qsup/api.sock; mkdir -p /run/qsup/api.sock/in-the-way")
     drop_in(host, "Restart=no")
     assert host.lab.run("systemctl", "start", "qsup", check=False).status != 0
     assert "api.sock" in host.journal()
 
 
 def test_the_watchdog_restarts_a_daemon_whose_loop_is_stuck(host: QsupHost) -> None:
+    host.stop_daemon()
     drop_in(host, "WatchdogSec=10\nTimeoutAbortSec=3")
     host.start_daemon()
     host.run("a", halting())
@@ -69,7 +72,6 @@ def test_the_watchdog_restarts_a_daemon_whose_loop_is_stuck(host: QsupHost) -> N
 
 @pytest.mark.smoke
 def test_qemu_is_in_its_scope_from_its_first_instruction(host: QsupHost) -> None:
-    host.start_daemon()
     service = "/system.slice/qsup.service"
     view = host.run("a", halting(memory='size = "256MiB"\nprealloc = true'))
     pid = host.pid("a")
@@ -89,7 +91,6 @@ def test_qemu_is_in_its_scope_from_its_first_instruction(host: QsupHost) -> None
 @pytest.mark.parametrize("way", ["restart", "kill"])
 def test_vms_outlive_the_daemon(host: QsupHost, way: str) -> None:
     host.lab.sh(BRIDGE)
-    host.start_daemon()
     host.run("huge", halting(DEDICATED, HUGE, '[[nic]]\nbridge = "br0"'))
     host.run("plain", halting(memory='size = "64MiB"\nprealloc = true'))
     before, daemon = picture(host, "huge", "plain"), host.main_pid()
@@ -105,7 +106,6 @@ def test_vms_outlive_the_daemon(host: QsupHost, way: str) -> None:
 
 @pytest.mark.smoke
 def test_an_upgrade_of_the_wheel_leaves_vms_running(host: QsupHost, tmp_path: Path) -> None:
-    host.start_daemon()
     host.run("huge", halting(DEDICATED, HUGE))
     before = picture(host, "huge")
     install_qsup(host.lab, newer_wheel(tmp_path))
@@ -155,18 +155,20 @@ def check_adopted(host: QsupHost, before: dict[str, object], *names: str) -> Non
     assert picture(host, *names) == before
 
 
-@pytest.mark.smoke
-@pytest.mark.parametrize("daemon", ["alive", "dead"])
+@pytest.mark.parametrize(
+    "daemon", [pytest.param("alive", marks=pytest.mark.smoke), pytest.param("dead", marks=pytest.mark.smoke), "hangs"]
+)
 def test_poweroff_shuts_guests_down_before_network_and_storage_go(host: QsupHost, daemon: str) -> None:
     install_witnesses(host)
     host.lab.run("systemctl", "enable", "qsup", "qsup-guests")
-    host.start_daemon()
     host.run("tux", linux())
     host.run("deaf", halting(vm="grace_period_s = 3"))  # it does not hear its power button: its time ends it, not the host's
     host.wait_console("tux", "GUEST-READY")
     host.lab.run("systemd-run", "--unit=watch-tux", "--property=DefaultDependencies=no", "tail", "-F", serial_log("tux"))
     if daemon == "dead":
         host.lab.run("systemctl", "stop", "qsup")
+    elif daemon == "hangs":
+        host.lab.run("systemctl", "kill", "--signal=STOP", "qsup")
     host.lab.power_off()
     journal = host.lab.streamed_journal()
     lines = [
@@ -219,7 +221,6 @@ def assert_in_order(text: str, *parts: str) -> None:
 
 
 def test_guests_write_where_services_often_may_not(host: QsupHost) -> None:
-    host.start_daemon()
     host.lab.sh("truncate -s 64M /srv/fs.img; mkfs.ext4 -q /srv/fs.img; mkdir -p /mnt/late /home/operator")
     host.lab.sh("mount -o loop /srv/fs.img /mnt/late")  # a mount made after qsup started
     folders = {"srv": "/srv", "home": "/home/operator", "late": "/mnt/late"}
@@ -233,7 +234,6 @@ def test_guests_write_where_services_often_may_not(host: QsupHost) -> None:
 
 
 def test_an_emulated_vm_runs_under_the_shipped_unit(host: QsupHost) -> None:
-    host.start_daemon()
     view = host.run("tcg", halting(more='[machine]\naccel = "tcg"'))
     assert view["accel"] == "tcg"
     words = host.lab.read(f"/proc/{host.pid('tcg')}/cmdline").split("\0")
@@ -241,13 +241,16 @@ def test_an_emulated_vm_runs_under_the_shipped_unit(host: QsupHost) -> None:
 
 
 @pytest.mark.smoke
-def test_the_units_are_sound_and_every_directive_left_off_has_its_reason(host: QsupHost) -> None:
+def test_the_units_are_sound_and_every_directive_left_off_has_its_reason(
+    host: QsupHost, capsys: pytest.CaptureFixture[str]
+) -> None:
     units = ("qsup.service", "qsup-guests.service", "qsup.slice")
     done = host.lab.run(
         "systemd-analyze", "verify", "--man=no", *(f"/etc/systemd/system/{unit}" for unit in units), check=False
     )
     assert (done.status, done.stdout + done.stderr) == (0, "")
-    print(host.lab.run("systemd-analyze", "security", "--no-pager", "qsup.service").stdout)
+    with capsys.disabled():
+        print("\n" + host.lab.run("systemd-analyze", "security", "--no-pager", "qsup.service").stdout)
     findings = json.loads(host.lab.run("systemd-analyze", "security", "--json=short", "qsup.service").stdout)
     left_off = {directive_of(finding) for finding in findings if finding["set"] is False}
     reasons = (PROJECT / "docs/systemd.md").read_text()

@@ -51,8 +51,7 @@ def drop_all(host: QsupHost) -> None:
         host.lab.write(f"{NEXT}/{name}.toml", text)
     host.lab.sh(f"mv {NEXT}/*.toml {VMS_DIR}/")
     running = {"pinned", "huge", "broken", "removed", "wired"}
-    host.lab.wait_until("five run", lambda: {name for name, vm in host.vms().items() if vm["phase"] == "running"} == running)
-    assert host.view("sleeper")["phase"] == "absent"
+    host.wait_phases(dict.fromkeys(running, "running") | {"sleeper": "absent"})
     assert len(host.taps()) == 1
 
 
@@ -89,8 +88,7 @@ def kill_daemon_and_edit_meanwhile(host: QsupHost) -> None:
 
 def check_end_state(host: QsupHost) -> None:
     """Check the host after its reboot: nothing but what the files say."""
-    for name in ("pinned", "huge", "sleeper", "wired"):
-        host.wait_phase(name, "running")
+    host.wait_phases(dict.fromkeys(("pinned", "huge", "sleeper", "wired"), "running"))
     vms = host.vms()
     assert set(vms) == {"pinned", "huge", "sleeper", "wired", "broken"}
     assert (vms["broken"]["phase"], vms["broken"]["config_state"]) == ("absent", "invalid")

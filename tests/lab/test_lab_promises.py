@@ -1,0 +1,81 @@
+"""What the lab promises to those who write and run its tests: evidence of a failure, reasons for a skip, a shell."""
+
+from __future__ import annotations
+
+import os
+import pty
+import subprocess
+import sys
+from contextlib import suppress
+from pathlib import Path
+
+from .recipe import HERE, PROJECT
+
+RUN_S = 500.0
+FAILING = """
+from tests.lab.qsup_host import halting
+
+def test_that_fails(host):
+    host.run("tux", halting())
+    host.lab.run("logger", "a word for the journal")
+    assert host.pids("tux") == []
+"""
+PASSING = "def test_that_passes(lab): pass\n"
+
+
+def run_pytest(folder: Path, text: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Run a file of tests with the lab's own fixtures in a pytest of its own."""
+    file = folder / "test_inner.py"
+    file.write_text(text)
+    words = ["-c", str(HERE / "pytest.ini"), "--rootdir", str(folder), "-p", "tests.lab.conftest", "-p", "no:cacheprovider"]
+    command = [sys.executable, "-m", "pytest", *words, str(file)]
+    known = {name: value for name, value in os.environ.items() if name not in ("PYTEST_ADDOPTS", "QSUP_LAB_REQUIRED")}
+    return subprocess.run(
+        command, cwd=PROJECT, env=known | environment, capture_output=True, text=True, timeout=RUN_S, check=False
+    )
+
+
+def test_a_failed_test_leaves_consoles_journal_and_command_lines_in_one_folder(tmp_path: Path) -> None:
+    done = run_pytest(tmp_path, FAILING, QSUP_LAB_FAILURES=str(tmp_path / "failures"))
+    assert done.returncode == 1, done.stdout + done.stderr
+    (folder,) = (tmp_path / "failures").iterdir()
+    assert f"consoles, journal and command lines: {folder}" in done.stdout
+    assert "test_that_fails" in folder.name
+    assert (folder / "run-qsup/vms/tux/log/serial.log").exists()  # the guest's console
+    assert (folder / "console.log").exists()  # the host's
+    assert "a word for the journal" in (folder / "journal.txt").read_text()
+    assert "a word for the journal" in (folder / "journal.log").read_text()  # also as it left the lab
+    assert "guest=tux" in (folder / "qemu-command-lines.txt").read_text()
+    assert "-accel tcg" in (folder / "qemu.argv").read_text()
+    assert "running" in (folder / "qsup.txt").read_text()
+
+
+def test_a_lab_that_cannot_run_is_skipped_with_the_reason_and_fails_where_it_must_run(tmp_path: Path) -> None:
+    without_tools = {"PATH": str(tmp_path), "QSUP_LAB_CACHE": str(tmp_path / "cache")}
+    reason = "the lab needs qemu-system-x86_64"
+    skipped = run_pytest(tmp_path, PASSING, **without_tools)
+    assert (skipped.returncode, "1 skipped" in skipped.stdout) == (0, True)
+    assert reason in skipped.stdout.partition("short test summary")[2]
+    failed = run_pytest(tmp_path, PASSING, QSUP_LAB_REQUIRED="1", **without_tools)
+    assert failed.returncode == 1
+    assert reason in failed.stdout
+
+
+def test_a_shell_in_a_host_with_qsup_installed(tmp_path: Path) -> None:
+    ours, theirs = pty.openpty()
+    command = [sys.executable, "-m", "tests.lab", "shell"]
+    known = {**os.environ, "TMPDIR": str(tmp_path), "TERM": "dumb"}
+    with subprocess.Popen(command, cwd=PROJECT, env=known, stdin=theirs, stdout=theirs, stderr=theirs) as shell:
+        os.close(theirs)
+        os.write(ours, b"qsup topology; qsup list; exit 7\r")
+        said = bytearray()
+        with suppress(OSError):  # EIO: the last one has closed the terminal
+            while data := os.read(ours, 4096):
+                said += data
+        status = shell.wait(RUN_S)
+    os.close(ours)
+    text = said.decode(errors="replace")
+    assert status == 7, text
+    assert "node 1" in text
+    assert "no VMs" in text
+    assert list(tmp_path.glob("qsup-lab.*")) == []
