@@ -7,7 +7,7 @@ import trio
 from qsup.api.calls import ReportsReply
 from qsup.api.connection import HttpConnection
 from qsup.api.registry import Registry
-from qsup.api.wire import to_bytes, wait_json
+from qsup.api.wait_wire import wait_line
 
 
 async def send_reports(http: HttpConnection, registry: Registry, reply: ReportsReply) -> None:
@@ -19,7 +19,7 @@ async def send_reports(http: HttpConnection, registry: Registry, reply: ReportsR
     async with registry.follow_wait() as channel:
         await http.start_stream("text/event-stream; charset=utf-8")
         async for report in channel:
-            await http.send_part(b"data: " + to_bytes(wait_json(report, reply.vm, None)) + b"\n\n")
+            await http.send_part(b"data: " + wait_line(report, reply.vm) + b"\n\n")
     with trio.move_on_after(1):
         await http.send_part(b"event: lagged\ndata: {}\n\n")
         await http.end_stream()

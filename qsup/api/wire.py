@@ -23,14 +23,10 @@ from qsup.errors import (
     Refused,
 )
 from qsup.supervisor.view import CmdlineView, EventView, Outcome, VmView
-from qsup.supervisor.wait_watch import WaitReport
-from qsup.truth.wait import ThreadWait, VmWait
-from qsup.truth.wait_history import WaitMinute
 
 Json = dict[str, object]
 
 _converter = cattrs.Converter()
-_DIGITS = 5
 
 _SUMMARY_FIELDS = (
     "name",
@@ -85,57 +81,6 @@ def event_json(event: EventView) -> Json:
 def events_json(events: Iterable[EventView], last_seq: int) -> Json:
     """Events, and the number from which following goes on without a gap (0 where nothing has happened yet)."""
     return {"events": [event_json(event) for event in events], "last_seq": last_seq}
-
-
-def wait_json(report: WaitReport | None, vm: str | None, history: Iterable[WaitMinute] | None) -> Json:
-    """Who waited in one span: of one VM or all; `history` only where it is given. Without a report all is null or empty."""
-    interval = report.interval if report is not None else None
-    value: Json = {
-        "at_s": round(report.at_s, 3) if report is not None else None,
-        "span_s": round(interval.span_s, 3) if interval is not None else None,
-        "blamed": interval.blamed if interval is not None else False,
-        "steal_share": _rounded(interval.steal_share) if interval is not None else None,
-        "vms": [_vm_wait_json(wait) for wait in (interval.vms if interval else ()) if vm in (None, wait.vm)],
-    }
-    if history is not None:
-        value["history"] = [_rounded(_object_of(minute)) for minute in history]
-    return value
-
-
-def _vm_wait_json(wait: VmWait) -> Json:
-    """Written out by hand: a watched fleet makes a thousand of these rows a second."""
-    return {
-        "vm": wait.vm,
-        "ready_share": round(wait.ready_share, _DIGITS),
-        "throttled_share": round(wait.throttled_share, _DIGITS),
-        "skew_share": round(wait.skew_share, _DIGITS),
-        "threads": [_thread_wait_json(thread) for thread in wait.threads],
-    }
-
-
-def _thread_wait_json(wait: ThreadWait) -> Json:
-    return {
-        "role": wait.role,
-        "thread_class": wait.thread_class,
-        "tid": wait.tid,
-        "pcpu": wait.pcpu,
-        "run_share": round(wait.run_share, _DIGITS),
-        "ready_share": round(wait.ready_share, _DIGITS),
-        "throttled_share": round(wait.throttled_share, _DIGITS),
-        "unknown_share": round(wait.unknown_share, _DIGITS),
-        "unknown_why": wait.unknown_why,
-        "blame": [{"who": item.who, "share": round(item.share, _DIGITS)} for item in wait.blame],
-        "involuntary": wait.involuntary,
-    }
-
-
-def _rounded(value: object) -> object:
-    """Shares to some digits behind the point: the rest is noise, and most of the bytes."""
-    if isinstance(value, float):
-        return round(value, _DIGITS)
-    if isinstance(value, dict):
-        return {key: _rounded(item) for key, item in value.items()}
-    return [_rounded(item) for item in value] if isinstance(value, list | tuple) else value
 
 
 def cmdline_json(view: CmdlineView) -> Json:

@@ -11,6 +11,7 @@ import pytest
 
 from qsup.api import wire
 from qsup.api.verify_wire import all_verified_json, mended_json, verified_json
+from qsup.api.wait_wire import wait_json, wait_line
 from qsup.errors import (
     BadRequest,
     InvalidInput,
@@ -51,9 +52,9 @@ SHAPES: dict[str, object] = {
     "cmdline": wire.cmdline_json(views.CMDLINE),
     "outcome": wire.outcome_json(views.OUTCOME),
     "host": views.HOST,
-    "wait": wire.wait_json(reports.WAIT_REPORT, None, None),
-    "wait-of-one": wire.wait_json(reports.WAIT_REPORT, "web1", reports.WAIT_MINUTES),
-    "wait-not-yet": wire.wait_json(None, None, None),
+    "wait": wait_json(reports.WAIT_REPORT, None, None),
+    "wait-of-one": wait_json(reports.WAIT_REPORT, "web1", reports.WAIT_MINUTES),
+    "wait-not-yet": wait_json(None, None, None),
     "error-internal": wire.internal_error_json(),
     **{f"error-{name}": wire.error_json(error)[1] for name, (_, error) in ERRORS.items()},
 }
@@ -91,6 +92,16 @@ def test_bytes_survive_lone_surrogates() -> None:
 
 
 def test_a_row_of_waiting_has_every_field() -> None:
-    vm: dict[str, Any] = json.loads(wire.to_bytes(wire.wait_json(reports.WAIT_REPORT, None, None)))["vms"][0]
+    vm: dict[str, Any] = json.loads(wire.to_bytes(wait_json(reports.WAIT_REPORT, None, None)))["vms"][0]
     assert list(vm) == [field.name for field in attrs.fields(VmWait) if field.name != "classes"]
     assert list(vm["threads"][0]) == [field.name for field in attrs.fields(ThreadWait)]
+
+
+@pytest.mark.parametrize("vm", [None, "web1", "nobody"])
+def test_a_line_of_the_stream_says_the_same(vm: str | None) -> None:
+    idle = ThreadWait("vcpu 0", "vcpu", 77, 3, 0.0, 0.0)
+    (first, *rest) = reports.WAIT_REPORT.interval.vms
+    fleet = (attrs.evolve(first, threads=(*first.threads, idle, idle)), *rest)
+    report = attrs.evolve(reports.WAIT_REPORT, interval=attrs.evolve(reports.WAIT_REPORT.interval, vms=fleet))
+    for _ in range(2):
+        assert wait_line(report, vm) == wire.to_bytes(wait_json(report, vm, None))

@@ -8,7 +8,7 @@ from __future__ import annotations
 import importlib
 import sys
 
-ROWS = ("start", "adoption", "placement_quality", "placement_speed", "nova_comparison")
+ROWS = ("start", "adoption", "cycles", "pages", "flat", "placement_quality", "placement_speed", "nova_comparison")
 
 
 def main(names: list[str]) -> int:

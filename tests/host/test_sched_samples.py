@@ -104,6 +104,28 @@ def test_a_thread_that_did_nothing_has_the_very_same_counters() -> None:
     counters.close()
 
 
+def test_a_thread_that_sleeps_is_not_asked_each_time_whether_it_still_does(monkeypatch: pytest.MonkeyPatch) -> None:
+    reads: list[int] = []
+    pread = os.pread
+
+    def counted(fd: int, count: int, offset: int) -> bytes:
+        reads.append(fd)
+        return pread(fd, count, offset)
+
+    counters = ThreadCounters()
+    with sleeper() as pid:
+        counters.read(pid, pid)
+        monkeypatch.setattr(os, "pread", counted)
+        costs = []
+        for _ in range(12):
+            reads.clear()
+            counters.read(pid, pid, trust=3)
+            costs.append(len(reads))
+    counters.close()
+    assert sum(costs) == 12 + 3, "one look at its stat in four"
+    assert set(costs) == {1, 2}
+
+
 def test_a_thread_that_stands_runnable_is_told_anew_each_time() -> None:
     counters = ThreadCounters()
     with burner() as pid:

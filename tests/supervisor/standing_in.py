@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 import pytest
@@ -27,10 +27,13 @@ PIN = frozenset({min(MINE)})
 needs_two = pytest.mark.skipif(len(MINE) < 2, reason="a thread can only be moved where there are two pCPUs")
 
 
+SHELL = ("sh", "-c", "echo up; read _")
+
+
 @contextmanager
-def vm_of_a_shell(name: str = "vm") -> Iterator[VmState]:
-    """A VM that runs, as far as anybody looks."""
-    with subprocess.Popen(["sh", "-c", "echo up; read _"], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as child:
+def vm_of_a_shell(name: str = "vm", words: Sequence[str] = SHELL) -> Iterator[VmState]:
+    """A VM that runs, as far as anybody looks; other words than the shell's must say something as well when they are up."""
+    with subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as child:
         assert child.stdout is not None
         child.stdout.readline()
         state = VmState(name)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from qsup.api.calls import Call, JsonReply, ReportsReply
-from qsup.api.wire import wait_json
+from qsup.api.wait_wire import wait_json
 
 
 async def read_wait(call: Call) -> JsonReply:
