@@ -7,7 +7,6 @@ Documentation/admin-guide/cgroup-v2.rst (cpuset), man 7 cpuset (a change rewrite
 from __future__ import annotations
 
 import re
-from collections.abc import Collection
 
 from attrs import frozen
 
@@ -61,7 +60,7 @@ def _kernel_causes(row: ThreadRow, scene: Scene) -> list[str]:
 
 def _agents_of(row: ThreadRow, agents: AgentFacts) -> list[str]:
     found = []
-    if "tuned" in agents.running and agents.tuned_moves and not _matches(agents.tuned_spares, row.name):
+    if "tuned" in agents.running and agents.tuned_moves and not spares(agents, row.name):
         found.append(f"tuned: its profile {agents.tuned_profile} moves threads called {row.name}")
     if "numad" in agents.running:
         found.append("numad: it binds processes to nodes")
@@ -72,9 +71,12 @@ def _agents_of(row: ThreadRow, agents: AgentFacts) -> list[str]:
     return found
 
 
-def _matches(patterns: Collection[str], name: str) -> bool:
-    """As tuned does: a pattern that is found anywhere in the name spares it; one that is no pattern spares nothing."""
-    for pattern in patterns:
+def spares(agents: AgentFacts, name: str) -> bool:
+    """Whether tuned's profile leaves a thread of this name alone.
+
+    As tuned does: a pattern that is found anywhere in the name spares it; one that is no pattern spares nothing.
+    """
+    for pattern in agents.tuned_spares:
         try:
             if re.search(pattern, name):
                 return True
