@@ -10,7 +10,7 @@ import configparser
 from qsup.host.sysfs import list_dir, number_of, read_text
 from qsup.truth.suspects import AgentFacts
 
-KNOWN_AGENTS = frozenset({"tuned", "numad", "irqbalance"})
+KNOWN_AGENTS = frozenset({"tuned", "numad", "irqbalance", "ksmtuned"})
 _PROFILE_DIRS = ("/etc/tuned/profiles", "/etc/tuned", "/usr/lib/tuned/profiles", "/usr/lib/tuned")
 _INCLUDES_MOST = 8
 _MOVING_KEYS = ("isolated_cores", "ps_whitelist")

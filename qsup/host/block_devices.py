@@ -52,3 +52,27 @@ def _node_above(directory: str) -> int | None:
             return node
         directory = os.path.dirname(directory)
     return None
+
+
+def queue_of_device(device: int, root: str = "/") -> str | None:
+    """The queue directory of the disk below a device number, without the root; None where sysfs tells of none.
+
+    A partition has none of its own: its disk's counts. Of device mapper and md the first member's.
+
+    Touches:
+        /sys/dev/block/MAJOR:MINOR.
+    """
+    top = os.path.realpath(root).rstrip("/")
+    found = _queue_of(os.path.realpath(rooted(root, f"/sys/dev/block/{os.major(device)}:{os.minor(device)}")), _DEPTH_LIMIT)
+    return None if found is None else found.removeprefix(top)
+
+
+def _queue_of(directory: str, depth: int) -> str | None:
+    if depth == 0 or not os.path.isdir(directory):
+        return None
+    for member in list_dir("/", f"{directory}/slaves"):
+        return _queue_of(os.path.realpath(f"{directory}/slaves/{member}"), depth - 1)
+    for place in (directory, os.path.dirname(directory)):
+        if os.path.isdir(f"{place}/queue"):
+            return f"{place}/queue"
+    return None

@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 
 from qsup.errors import KernelRefused
+from qsup.host.sysfs import rooted
 
 _NODE_COUNT = re.compile(r" N([0-9]{1,6})=([0-9]{1,18})(?= |$)", re.ASCII)
 _PAGE_SIZE = re.compile(r" kernelpagesize_kB=([0-9]{1,12})(?= |$)", re.ASCII)
@@ -16,7 +17,7 @@ _SMAPS_SIZE = re.compile(r"KernelPageSize:\s+([0-9]{1,12}) kB", re.ASCII)
 _SMAPS_RSS = re.compile(r"(Rss|Shared_Hugetlb|Private_Hugetlb):\s+([0-9]{1,15}) kB", re.ASCII)
 
 
-def pages_taken(pid: int) -> Mapping[tuple[int, int], int]:
+def pages_taken(pid: int, root: str = "/") -> Mapping[tuple[int, int], int]:
     """The pages that the process has touched, keyed by (host node, page size in bytes).
 
     Transparent huge pages count as base pages, as in the kernel's own list. A process that is gone has none. Reading walks the
@@ -31,7 +32,7 @@ def pages_taken(pid: int) -> Mapping[tuple[int, int], int]:
     for name, count in (("numa_maps", count_numa_maps), ("smaps", count_smaps)):
         path = f"/proc/{pid}/{name}"
         try:
-            with open(path, encoding="ascii", errors="replace") as lines:
+            with open(rooted(root, path), encoding="ascii", errors="replace") as lines:
                 return count(lines)
         except (FileNotFoundError, ProcessLookupError):
             continue

@@ -12,7 +12,7 @@ import glob
 import json
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 from qsup.host.block_locality import recorded_locality
@@ -77,8 +77,8 @@ def record_host(destination_dir: str, root: str = "/") -> int:
 
 def tree_of_host(root: str = "/") -> dict[str, str]:
     """The machine's tree: path → content, ascending by path; unreadable files are left out."""
-    tree = {path + "/": "" for path in _matching(root, _DIRECTORIES)}
-    for path in _matching(root, _FILES):
+    tree = {path + "/": "" for path in matching_files(root, _DIRECTORIES)}
+    for path in matching_files(root, _FILES):
         text = read_text(root, path)
         if text is not None and not _is_inner_cache(root, path):
             tree[path] = text
@@ -93,7 +93,8 @@ def tree_of_host(root: str = "/") -> dict[str, str]:
     return dict(sorted(tree.items()))
 
 
-def _matching(root: str, patterns: tuple[str, ...]) -> Iterator[str]:
+def matching_files(root: str, patterns: Iterable[str]) -> Iterator[str]:
+    """What is at these patterns below the root, as paths without it."""
     top = glob.escape(root.rstrip("/"))
     for pattern in patterns:
         for path in glob.iglob(top + pattern):
