@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import Literal, Protocol
 
@@ -12,6 +12,7 @@ from qsup.plan.ledger import Ledger
 from qsup.supervisor.metric import Family
 from qsup.supervisor.view import CmdlineView, EventView, Outcome, VmView
 from qsup.supervisor.wait_watch import WaitReport
+from qsup.truth.audit.report import AuditReport
 from qsup.truth.page_moves import MemoryMended
 from qsup.truth.verified import VmVerified
 from qsup.truth.wait_history import WaitMinute
@@ -106,6 +107,14 @@ class Registry(Protocol):
 
         Raises:
             BadRequest: it does not run, or its memory is being moved already. KernelRefused: the kernel does not let it.
+        """
+        ...
+
+    async def audit(self, skip: Collection[str]) -> AuditReport:
+        """The host and its VMs against every rule but those to skip, read now.
+
+        Raises:
+            BadRequest: truth.no-such-rule.
         """
         ...
 

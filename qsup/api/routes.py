@@ -8,6 +8,7 @@ from urllib.parse import parse_qsl, unquote
 from attrs import frozen
 
 from qsup.api.calls import Handler
+from qsup.api.handlers.auditing import read_audit
 from qsup.api.handlers.console import open_console
 from qsup.api.handlers.events import follow_events, list_events
 from qsup.api.handlers.lifecycle import pause, reset, restart, resume, start, stop
@@ -31,6 +32,7 @@ class Route:
 
 _EVENT_QUERY = frozenset({"after", "vm"})
 _WAIT_QUERY = frozenset({"vm"})
+_AUDIT_QUERY = frozenset({"skip"})
 
 ROUTES: tuple[Route, ...] = (
     Route("GET", "/v1/host", read_host),
@@ -40,6 +42,7 @@ ROUTES: tuple[Route, ...] = (
     Route("GET", "/v1/vms/{name}/cmdline", read_cmdline),
     Route("GET", "/v1/vms/{name}/verify", read_verified),
     Route("GET", "/v1/verify", read_all_verified),
+    Route("GET", "/v1/audit", read_audit, _AUDIT_QUERY),
     Route("POST", "/v1/vms/{name}/repair-memory", repair_memory),
     Route("POST", "/v1/vms/{name}/start", start),
     Route("POST", "/v1/vms/{name}/stop", stop),

@@ -22,6 +22,7 @@ BROKEN_PIPE = 141
 _OF_CODE = {
     "api.unknown-vm": NO_SUCH,
     "cli.unknown-vm": NO_SUCH,
+    "truth.no-such-rule": NO_SUCH,
     "cli.no-such-host": NO_SUCH,
     "cli.no-such-directory": NO_SUCH,
     "cli.contradiction": USAGE,

@@ -27,6 +27,7 @@ VERBS: dict[str, Verb] = {
     "cmdline": Verb(_HERE + "cmdline", "the QEMU command line of a VM or of a file"),
     "plan": Verb(_HERE + "plan", "what would happen, and where everything would sit"),
     "topology": Verb(_HERE + "topology", "the host, and who sits where"),
+    "audit": Verb(_HERE + "audit", "what costs performance or safety here, and what mends it"),
     "verify": Verb(_HERE + "verify", "is it so? every thread, page and device against its plan"),
     "console": Verb(_HERE + "console", "attach to a VM's serial console"),
     "events": Verb(_HERE + "events", "what happened, and what happens"),

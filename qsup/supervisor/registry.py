@@ -6,7 +6,7 @@ import difflib
 import os
 import time
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from functools import partial
 
@@ -18,6 +18,7 @@ from qsup.host.own_process import read_own_process
 from qsup.plan.ledger import Ledger
 from qsup.qmp import verbs
 from qsup.reconcile.phase import phase_of
+from qsup.supervisor.auditing import audit_host
 from qsup.supervisor.confdir import ConfigDirTrouble, ConfigFile, ConfigNews
 from qsup.supervisor.config_side import take_config
 from qsup.supervisor.console import open_console
@@ -38,6 +39,7 @@ from qsup.supervisor.view import CmdlineView, EventView, Outcome, VmView
 from qsup.supervisor.vm_state import VmState
 from qsup.supervisor.vm_task import run_vm
 from qsup.supervisor.wait_watch import WaitReport, WaitWatch
+from qsup.truth.audit.report import AuditReport
 from qsup.truth.page_moves import MemoryMended
 from qsup.truth.verified import VmVerified
 from qsup.truth.wait_history import WaitMinute
@@ -216,6 +218,14 @@ class Supervisor:
             BadRequest: `supervisor.not-running`, `supervisor.mending`. KernelRefused: the kernel does not let it.
         """
         return await mend_memory(self._services, self._vm(name))
+
+    async def audit(self, skip: Collection[str]) -> AuditReport:
+        """The host and its VMs against the rules.
+
+        Raises:
+            BadRequest: `truth.no-such-rule`.
+        """
+        return await audit_host(self._services, skip)
 
     def wait(self) -> WaitReport | None:
         """Who waited for a pCPU in the last span."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
 
 import trio
@@ -16,9 +16,12 @@ from qsup.plan.ledger import Ledger
 from qsup.supervisor.metric import Family
 from qsup.supervisor.view import CmdlineView, EventView, Outcome, VmView
 from qsup.supervisor.wait_watch import WaitReport
+from qsup.truth.audit.report import AuditReport
+from qsup.truth.audit.table import rule_of
 from qsup.truth.page_moves import MemoryMended
 from qsup.truth.verified import VmVerified
 from qsup.truth.wait_history import WaitMinute
+from tests.api.audited import troubled_without
 from tests.api.reports import FIRST_REPORT, METRICS, WAIT_MINUTES, WAIT_REPORT
 from tests.api.verified import ABSENT, MENDED, SOUND, TROUBLED
 from tests.api.views import BARE_VM, CMDLINE, EVENT, FULL_VM, HOST, HOST_EVENT, REFUSED_VM
@@ -158,6 +161,11 @@ class MemoryRegistry:
         if self.view(name).pid is None:
             raise BadRequest("supervisor.not-running", f"{name} is not running")
         return MENDED
+
+    async def audit(self, skip: Collection[str]) -> AuditReport:
+        for rule_id in skip:
+            rule_of(rule_id)
+        return troubled_without(frozenset(skip))
 
     def wait(self) -> WaitReport | None:
         return self.report

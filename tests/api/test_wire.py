@@ -10,6 +10,7 @@ import attrs
 import pytest
 
 from qsup.api import wire
+from qsup.api.audit_wire import audit_json, rule_json
 from qsup.api.verify_wire import all_verified_json, mended_json, verified_json
 from qsup.api.wait_wire import wait_json, wait_line
 from qsup.errors import (
@@ -22,8 +23,9 @@ from qsup.errors import (
     QsupError,
     Refused,
 )
+from qsup.truth.audit.table import rule_of
 from qsup.truth.wait import ThreadWait, VmWait
-from tests.api import reports, verified, views
+from tests.api import audited, reports, verified, views
 
 GOLDEN = Path(__file__).parent / "golden"
 
@@ -48,6 +50,8 @@ SHAPES: dict[str, object] = {
     "verify": verified_json(verified.TROUBLED),
     "verify-all": all_verified_json([verified.ABSENT, verified.SOUND, verified.TROUBLED]),
     "repair-memory": mended_json(verified.MENDED),
+    "audit": audit_json(audited.TROUBLED, audited.AT_S, ("no daemon answers",)),
+    "audit-rule": rule_json(rule_of("cpu.clocksource")),
     "events": wire.events_json([views.EVENT, views.HOST_EVENT], 8),
     "cmdline": wire.cmdline_json(views.CMDLINE),
     "outcome": wire.outcome_json(views.OUTCOME),

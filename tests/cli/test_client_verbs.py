@@ -233,6 +233,27 @@ async def test_verify_says_it_by_its_code(tmp_path: Path) -> None:
         assert "3 VMs: 1 ok, 1 drift, 1 not running" in (await qsup("verify", served=served)).out
 
 
+async def test_audit_asks_the_daemon_and_says_it_by_its_code(tmp_path: Path) -> None:
+    async with serving(tmp_path) as served:
+        ran = await qsup("audit", "--json", served=served)
+        assert (ran.code, [one["rule_id"] for one in ran.json["findings"]]) == (
+            1,
+            ["cpu.clocksource", "disk.no-iothread", "memory.swappiness"],
+        )
+        high = await qsup("audit", "--least", "high", served=served)
+        assert (high.code, "memory.swappiness" in high.out, "1 finding (1 high)" in high.out) == (1, False, True)
+        three = ("--skip", "cpu.clocksource", "--skip", "disk.no-iothread", "--skip", "memory.swappiness")
+        unknown = await qsup("audit", *three, served=served)
+        assert (unknown.code, "3 skipped" in unknown.out) == (4, True)
+        untold = ("--skip", "irq.default-affinity", "--skip", "cpu.host-is-guest", "--skip", "kvm.no-extension")
+        assert (await qsup("audit", *three, *untold, served=served)).code == 0
+        misspelt = await qsup("audit", "--skip", "cpu.clocksourc", served=served)
+        assert (misspelt.code, misspelt.err) == (
+            66,
+            "qsup: there is no rule called 'cpu.clocksourc' [truth.no-such-rule]\n  hint: did you mean cpu.clocksource?\n",
+        )
+
+
 async def test_verify_repairs_memory_first(tmp_path: Path) -> None:
     async with serving(tmp_path) as served:
         assert (await qsup("verify", "--repair-memory", served=served)).code == 2

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from qsup.api.client import NotPermitted, Rejected
 from qsup.cli.render.amounts import age, precise_moment
+from qsup.cli.render.audit_text import audit_text, explain_text, rules_text
 from qsup.cli.render.columns import aligned
 from qsup.cli.render.command_line import command_line_text, explained_text
 from qsup.cli.render.event_line import event_line
@@ -58,6 +59,12 @@ TEXTS: dict[str, Callable[[], str]] = {
     "verify-coloured": lambda: table_text(wire("verify"), Style(True), VERIFIED_S, 120),
     "verify-all": lambda: verify_text(wire("verify-all")["vms"], PLAIN, VERIFIED_S, 80),
     "verify-none": lambda: verify_text([], PLAIN, VERIFIED_S, 80),
+    "audit": lambda: audit_text(wire("audit"), PLAIN, 80),
+    "audit-brief": lambda: audit_text(wire("audit"), PLAIN, 80, brief=True),
+    "audit-coloured": lambda: audit_text(wire("audit"), Style(True), 120),
+    "audit-sound": lambda: audit_text({**wire("audit"), "findings": [], "unknown": [], "notes": []}, PLAIN, 80),
+    "audit-rule": lambda: explain_text(wire("audit-rule"), PLAIN, 80),
+    "audit-rules": lambda: rules_text([wire("audit-rule")], PLAIN, None),
     "repair-memory": lambda: mended_text(wire("repair-memory")),
     "repair-memory-idle": lambda: mended_text({**wire("repair-memory"), "backends": []}),
     "host": lambda: host_text(wire("host")),
