@@ -7,7 +7,7 @@ from typing import Literal
 
 from attrs import frozen
 
-from qsup.errors import BadRequest, InvalidInput, QsupError
+from qsup.errors import BadRequest, InvalidInput, KernelRefused, QsupError
 from qsup.qmp import verbs
 from qsup.reconcile.desired import Power
 from qsup.supervisor.notes import keep_power
@@ -97,16 +97,20 @@ class Requests:
         _require_phase(vm, "resume", ("running", "paused", "held", "placed", "io-error"))
         asked = await self._want(vm, "on")
         if vm.phase == "io-error":
-            await verbs.cont(vm.run.require_link().require_control())
+            await _retry_disk(vm)
         return await self._finish(vm, "resume", ("running",), "running", wait, asked)
 
     async def _want(self, vm: VmState, power: Power) -> _Asked:
-        """Change what is wanted and remember it."""
+        """Change what is wanted and write it down. An order is carried out also where it cannot be written down."""
         # Counted before the note is written: what fails meanwhile belongs to this request.
         asked = _Asked(power, vm.past.trouble_count)
         vm.power.wanted = power
         vm.ring()
-        await keep_power(self._services.policy.state_dir, vm)
+        try:
+            await keep_power(self._services.policy.state_dir, vm)
+        except KernelRefused as refused:
+            message = f"the order holds for this daemon only: {refused.message}"
+            self._services.events.publish(refused.code, message, vm.name)
         return asked
 
     async def _finish(
@@ -135,6 +139,27 @@ class _Asked:
     def is_settled(self, vm: VmState) -> bool:
         """It will not be reached any more: something failed, or somebody wants something else."""
         return vm.past.trouble_count != self.troubles or vm.power.wanted != self.power
+
+
+async def _retry_disk(vm: VmState) -> None:
+    """Let QEMU try again what the disk refused.
+
+    Raises:
+        QsupError: `supervisor.io-error-again`; it was refused again.
+    """
+    link = vm.run.require_link()
+    before = link.io_error
+    session = link.require_control()
+    await verbs.cont(session)
+    await link.refresh_status(session)
+    vm.ring()
+    await vm.wait_for(lambda state: state.phase != "io-error" or link.io_error is not before)
+    if vm.phase == "io-error" and link.io_error is not None:
+        failed = link.io_error
+        where = failed.node_name or failed.device
+        message = f"{vm.name} is held again: its {failed.operation} on {where} failed: {failed.reason}"
+        hint = f"make room or mend the storage under it (`qsup status {vm.name}` has its path), then resume it"
+        raise QsupError("supervisor.io-error-again", message, hint)
 
 
 def _reached(vm: VmState, goal: tuple[str, ...]) -> bool:
