@@ -11,6 +11,7 @@ from qsup.errors import BadRequest, InvalidInput, KernelRefused, QsupError
 from qsup.qmp import verbs
 from qsup.reconcile.desired import Power
 from qsup.supervisor.notes import keep_power
+from qsup.supervisor.observe import rules_of
 from qsup.supervisor.services import Services
 from qsup.supervisor.view import Outcome
 from qsup.supervisor.vm_state import VmState
@@ -48,7 +49,9 @@ class Requests:
         _require_startable(vm)
         goal = ("paused", "placed") if paused else ("running",)
         wanted: Power = "paused" if paused else "on"
-        if vm.phase in (goal if paused else _UP) and vm.power.wanted == wanted and not _stopping(vm):
+        # What runs is not paused by a start; what was paused or held is let go by one.
+        enough = ("on", "paused") if paused else ("on",)
+        if vm.phase in _UP and vm.power.wanted in enough and not _stopping(vm):
             return _outcome(vm, "start", False, f"already {vm.phase}")
         vm.past.fresh_chance()
         asked = await self._want(vm, wanted)
@@ -67,6 +70,9 @@ class Requests:
 
     async def _restart(self, vm: VmState, *, force: bool, wait: bool) -> Outcome:
         _require_startable(vm)
+        if vm.config.state == "removed":
+            message = f"the file of {vm.name} is gone: it could not start again"
+            raise BadRequest("supervisor.no-file", message, "put it back first")
         vm.past.fresh_chance()
         vm.power.force = force
         vm.power.restart_pending = vm.run.process is not None or vm.run.plan is not None
@@ -118,9 +124,18 @@ class Requests:
     ) -> Outcome:
         if not wait:
             return _outcome(vm, verb, True, "accepted")
-        await vm.wait_for(lambda state: _reached(state, goal) or state.forgotten or asked.is_settled(state))
-        if _reached(vm, goal) or vm.forgotten:
+        up = "absent" not in goal
+
+        def settled(state: VmState) -> bool:
+            return _reached(state, goal) or state.forgotten or asked.is_settled(state) or (up and _is_held(state))
+
+        await vm.wait_for(settled)
+        if _reached(vm, goal) or (vm.forgotten and not up):
             return _outcome(vm, verb, True, message)
+        if vm.forgotten:
+            raise BadRequest("supervisor.no-file", f"the file of {vm.name} was removed meanwhile", "put it back, and ask again")
+        if up and _is_held(vm):
+            raise _in_trouble(vm)
         if vm.power.wanted != asked.power:
             raise BadRequest(
                 "supervisor.overtaken", f"before {verb} was done, {vm.name} was wanted {vm.power.wanted}", "look, and ask again"
@@ -166,6 +181,21 @@ def _reached(vm: VmState, goal: tuple[str, ...]) -> bool:
     """The phase is one of the goal's. What is absent and busy is being prepared: it is not off yet."""
     preparing = vm.phase == "absent" and vm.busy
     return vm.phase in goal and not preparing and not vm.power.restart_pending
+
+
+def _is_held(vm: VmState) -> bool:
+    """It is where qsup does nothing more for it by itself, and only an operator can help."""
+    if vm.busy:
+        return False
+    rules = rules_of(vm)
+    by_policy = {"panicked": rules.on_panic, "io-error": rules.on_io_error, "unresponsive": "report"}
+    return by_policy.get(vm.phase) == "report"
+
+
+def _in_trouble(vm: VmState) -> QsupError:
+    why = f": {vm.reason}" if vm.reason else ""
+    hint = f"qsup status {vm.name} tells more; reset, resume or stop it"
+    return QsupError("supervisor.in-trouble", f"{vm.name} is {vm.phase}{why}", hint)
 
 
 def _stopping(vm: VmState) -> bool:

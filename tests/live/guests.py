@@ -84,6 +84,9 @@ _READY = b"".join(_out8(0x3F8, byte) for byte in b"ready\n")
 LISTENER = (_ACPI_ON + _TICKS + _READY + _loop(_listen())).ljust(_HANDLER_OFFSET, b"\xf4") + _HANDLER
 """Says "ready" on COM1, echoes what it gets, obeys the power button; p and o make it panic and power off. It sleeps else."""
 
+PANICKER = _PANIC + _HALT
+"""Panics with its first instructions."""
+
 CHATTERER = bytes.fromhex("baf803b90300") + b"\xbb\xff\xff\xb0x\xee\x4b\x75\xfc\x49\x75\xf4" + _HALT
 """Writes 192 KiB of x to COM1, then halts."""
 

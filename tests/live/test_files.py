@@ -130,6 +130,8 @@ def test_a_removed_file_that_comes_back_belongs_to_the_vm_that_ran_on(daemon: Da
     assert (view["pid"], view["pending"]) == (pid, [])
     path.unlink()
     wait_view(daemon, "lost", lambda view: view["config_state"] == "removed", "it is removed again")
+    assert order(daemon, "restart", "lost", check=1)["error"]["code"] == "supervisor.no-file"
+    assert view_of(daemon, "lost")["pid"] == pid
     assert order(daemon, "stop", "lost", "--force")["message"] == "stopped"
     until(lambda: "lost" not in names_of(daemon), "stopped and without a file: forgotten")
 

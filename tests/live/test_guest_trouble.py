@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
 
 from tests.live.consoles import attached_without_daemon, say
-from tests.live.guests import LISTENER, rom_of, vm_text
+from tests.live.guests import LISTENER, PANICKER, rom_of, vm_text
 from tests.live.harness import Daemon, until
-from tests.live.views import View, codes_of, order, wait_view
+from tests.live.views import View, codes_of, order, wait_known, wait_view
 
 pytestmark = [pytest.mark.live, pytest.mark.root]
 
@@ -40,6 +41,19 @@ def test_a_panic_is_reported_and_left_to_the_operator(daemon: Daemon) -> None:
     say(daemon, "panicky", b"p")
     daemon.wait_phase("panicky", "panicked")
     assert order(daemon, "stop", "panicky")["phase"] == "absent"
+
+
+def test_a_guest_that_panics_at_once_keeps_no_order_waiting(daemon: Daemon) -> None:
+    text = vm_text(rom_of(daemon, "panicker", PANICKER), vm="grace_period_s = 0.2\nautostart = false")
+    daemon.drop("hasty", text)
+    wait_known(daemon, "hasty")
+    answer = json.loads(daemon.cli("start", "hasty", "--json", check=None).stdout)[0]
+    # Whether it is seen to run first is a matter of moments.
+    assert answer.get("phase") == "running" or answer["error"]["code"] == "supervisor.in-trouble"
+    wait_view(daemon, "hasty", lambda view: view["phase"] == "panicked", "the panic is seen")
+    assert order(daemon, "start", "hasty")["message"] == "already panicked"
+    assert order(daemon, "restart", "hasty", "--force", "--no-wait")["changed"]
+    assert order(daemon, "stop", "hasty", "--force")["phase"] == "absent"
 
 
 def test_a_panic_resets_the_guest_where_its_policy_says_so(daemon: Daemon) -> None:
