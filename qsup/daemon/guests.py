@@ -23,6 +23,7 @@ from qsup.supervisor.events import EventLog
 from qsup.supervisor.registry import Supervisor
 from qsup.supervisor.reservations import Reservations
 from qsup.supervisor.services import Services
+from qsup.supervisor.vm_state import PowerSide
 
 EXIT_IN_USE = 75
 _DIE_MS = 10_000
@@ -78,11 +79,8 @@ async def _stop_all(args: Namespace) -> int:
     with lock_run_dir(policy.run_dir):
         async with trio.open_nursery() as nursery:
             supervisor = Supervisor(services, nursery)
-            await adopt_all(services, supervisor, nursery)
+            await adopt_all(services, supervisor, nursery, PowerSide("off", args.force))
             vms = list(services.fleet.values())
-            for vm in vms:
-                vm.power.wanted, vm.power.force = "off", args.force
-                vm.ring()
             for vm in vms:
                 await vm.wait_for(lambda state: state.forgotten or state.phase in ("absent", "stray"))
             nursery.cancel_scope.cancel()

@@ -20,11 +20,16 @@ from qsup.supervisor.pool_growth import settle_growth
 from qsup.supervisor.registry import Supervisor
 from qsup.supervisor.releasing import take_away
 from qsup.supervisor.services import Services
-from qsup.supervisor.vm_state import VmState
+from qsup.supervisor.vm_state import PowerSide, VmState
 
 
-async def adopt_all(services: Services, supervisor: Supervisor, nursery: trio.Nursery) -> int:
+async def adopt_all(
+    services: Services, supervisor: Supervisor, nursery: trio.Nursery, order: PowerSide | None = None
+) -> int:
     """Look into the run directory and take over what is there, before any VM file is read.
+
+    Args:
+        order: what is wanted of every VM from its first moment on; None: what was ordered for each.
 
     Returns:
         How many VMs run and were taken over.
@@ -44,7 +49,7 @@ async def adopt_all(services: Services, supervisor: Supervisor, nursery: trio.Nu
             _tell(services, found, await contain("clearing away what was half made", _undo_half_made(services, found)))
             continue
         else:
-            vm = _take(services, found, found.record, nursery)
+            vm = _take(services, found, found.record, nursery, order)
             adopted += vm.run.process is not None and not vm.run.gone
         supervisor.add(vm)
     return adopted
@@ -76,13 +81,18 @@ def _leave_alone(services: Services, found: Found) -> VmState:
     return vm
 
 
-def _take(services: Services, found: Found, record: LaunchRecord, nursery: trio.Nursery) -> VmState:
+def _take(
+    services: Services, found: Found, record: LaunchRecord, nursery: trio.Nursery, order: PowerSide | None
+) -> VmState:
     vm = VmState(found.name, phase_since_s=time.time())
     run = vm.run
     run.plan = record.plan
     vm.config.file = record.spec_file or None
     vm.config.spec = run.launched_spec = _spec_of(record)
-    _recall_order(services.policy.state_dir, vm, record)
+    if order is not None:
+        vm.power = PowerSide(order.wanted, order.force)
+    else:
+        _recall_order(services.policy.state_dir, vm, record)
     services.reservations.hold(record.plan)
     run.record = record
     run.started = record.stage == "running"

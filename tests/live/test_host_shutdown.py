@@ -49,6 +49,23 @@ def test_without_a_daemon_that_dies_meanwhile(tmp_path: Path) -> None:
         assert daemon.qemu_pids() == []
 
 
+def test_what_is_dead_already_is_cleared_away_and_not_started(tmp_path: Path) -> None:
+    with running_daemon(tmp_path) as daemon:
+        pids = []
+        for name in "abc":
+            daemon.drop(name, daemon.halting())
+            pids.append(daemon.wait_phase(name, "running")["pid"])
+        daemon.kill()
+        for pid in pids[:2]:
+            os.kill(pid, signal.SIGKILL)
+        (daemon.run_dir / "vms" / "half-made").mkdir(mode=0o700)
+        _, err = begin_host_shutdown(daemon).communicate(timeout=PATIENCE_S)
+        assert "vm.started" not in err
+        assert err.count("[vm.died-unseen]") == 2
+        assert daemon.qemu_pids() == []
+        assert not list((daemon.run_dir / "vms").iterdir())
+
+
 def test_a_daemon_that_hangs_is_ended_and_its_guests_are_stopped(tmp_path: Path) -> None:
     with running_daemon(tmp_path) as daemon:
         daemon.drop("a", daemon.halting())
