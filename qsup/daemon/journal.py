@@ -16,7 +16,28 @@ from qsup.supervisor.view import EventView
 
 JOURNAL_SOCKET = "/run/systemd/journal/socket"
 _WARNING, _INFO = "4", "6"
-_TROUBLE = ("died", "failed", "bug", "killed", "lost", "drift", "refused", "unreadable", "panicked", "short")
+NEWS = frozenset({
+    "config.changed",
+    "config.removed",
+    "daemon.ready",
+    "host.pool-grown",
+    "host.pool-kept",
+    "vm.adopted",
+    "vm.ended-to-restart",
+    "vm.forgotten",
+    "vm.guest-powered-off",
+    "vm.host-rebooted",
+    "vm.killing",
+    "vm.memory-moved",
+    "vm.repinned",
+    "vm.reset",
+    "vm.responsive",
+    "vm.started",
+    "vm.stopped",
+    "vm.stopping",
+    "vm.terminating",
+})  # fmt: skip
+"""What needs nobody: information. Everything else, whatever it is called, is a warning."""
 
 
 class Journal:
@@ -56,7 +77,7 @@ def entry_of(event: EventView) -> bytes:
     subject = f"{event.vm}: " if event.vm else ""
     fields = {
         "MESSAGE": subject + event.message,
-        "PRIORITY": _WARNING if any(word in event.code for word in _TROUBLE) else _INFO,
+        "PRIORITY": _INFO if event.code in NEWS else _WARNING,
         "SYSLOG_IDENTIFIER": "qsup",
         "QSUP_CODE": event.code,
     }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import socket
 import struct
 from collections.abc import Iterator
@@ -14,6 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from qsup.daemon import journal
+from qsup.daemon.journal import NEWS, entry_of
 from qsup.supervisor.events import Sink, print_event
 from qsup.supervisor.view import EventView
 
@@ -71,7 +73,7 @@ def test_an_event_is_one_entry_with_fields_of_its_own(tmp_path: Path) -> None:
         entry = reader.recv(65536)
     assert dict(fields_in(entry)) == {
         "MESSAGE": "web1: vcpu 0 is back",
-        "PRIORITY": "6",
+        "PRIORITY": "4",
         "SYSLOG_IDENTIFIER": "qsup",
         "QSUP_CODE": "vm.thread-moved-back",
         "QSUP_VM": "web1",
@@ -140,3 +142,10 @@ def test_whatever_happens_is_read_back(message: str, vm: str, details: dict[str,
     assert fields[0][1] == f"{vm}: {message}"
     read = [value for name, value in fields if name.startswith("QSUP_")][2:]
     assert read == list(details.values())
+
+
+def test_what_needs_nobody_is_information_and_all_else_a_warning() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "codes.md").read_text()
+    assert set(re.findall(r"^\| `([a-z.-]+)` \| event: [^|]* \| nothing", page, re.MULTILINE)) == NEWS
+    for code, priority in (("vm.started", 6), ("vm.unresponsive", 4), ("vm.io-error", 4), ("plan.bridge-absent", 4)):
+        assert b"PRIORITY=%d\n" % priority in entry_of(EventView(1, 0.0, "web1", code, "…", {}))
