@@ -34,6 +34,7 @@ def batch() -> list[VmSpec]:
         vm("iso", cpu=CpuSpec(vcpus=2, placement="isolated"), memory=large),
         vm("pin", cpu=CpuSpec(vcpus=2, placement="pinned", pin=(frozenset({1}), frozenset({2, 3}))), memory=small),
         *(vm(f"web{number}", cpu=CpuSpec(vcpus=1 + number % 3), memory=small) for number in range(6)),
+        vm("tiny", memory=MemorySpec(size_bytes=GIB // 8)),
         vm("spread", memory=spread),
         vm("vast", memory=MemorySpec(size_bytes=1 << 50)),
     ]
