@@ -41,6 +41,18 @@ while (phases := seen()) is None or not wanted.items() <= phases.items():
     time.sleep(0.2)
 """
 """Asks the daemon again and again in one process: a command for each look would keep the lab's processors busy."""
+_TYPE = """
+import socket, sys
+path, line, answer = sys.argv[1:]
+console = socket.socket(socket.AF_UNIX)
+console.connect(path)
+console.sendall(line.encode() + b"\\n")
+seen = b""
+while answer.encode() not in seen:
+    data = console.recv(4096)
+    assert data, seen
+    seen += data
+"""
 _THREADS = 'for t in /proc/"$1"/task/*; do echo "${t##*/} $(grep Cpus_allowed_list $t/status | cut -f2) $(cat $t/comm)"; done'
 _KTHREADS = (
     'for p in /proc/[0-9]*; do read -r name <$p/comm || continue; case "$name" in "vhost-$1")'
@@ -129,6 +141,11 @@ class QsupHost:
     def wait_console(self, name: str, text: str, timeout_s: float = GUEST_S) -> str:
         """Wait until a guest's serial console shows a text and return the console."""
         return self.lab.wait_for_text(f"/run/qsup/vms/{name}/log/serial.log", text, timeout_s)
+
+    def type(self, name: str, line: str, answer: str) -> None:
+        """Type a line on a guest's serial console and wait for an answer, which the line itself must not hold."""
+        path = f"/run/qsup/vms/{name}/console.sock"
+        self.lab.run("/usr/bin/python3", "-S", "-E", "-c", _TYPE, path, line, answer, timeout_s=GUEST_S)
 
     def journal(self) -> str:
         """Return what qsup and systemd said about qsup since the lab's boot."""

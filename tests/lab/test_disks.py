@@ -6,6 +6,12 @@ import pytest
 
 from .qsup_host import QsupHost, linux
 
+ON_TWO_NODES = """size = "320MiB"
+nodes = [
+    { vcpus = "0", size = "160MiB", host_nodes = "0" },
+    { vcpus = "1", size = "160MiB", host_nodes = "1" },
+]"""
+
 
 @pytest.mark.parametrize("image", ["qcow2", "raw"])
 @pytest.mark.parametrize("aio", ["io_uring", "native"])
@@ -39,3 +45,29 @@ def check_word(host: QsupHost, image: str, aio: str) -> None:
     view = host.view("tux")
     assert (view["restarts"], view["pending"]) == (1, [])
     assert "9" in view["last_ending"] or "KILL" in view["last_ending"]
+
+
+@pytest.mark.lab(release="trixie")
+def test_each_queue_of_a_disk_is_served_on_the_node_of_its_vcpu(host: QsupHost) -> None:
+    host.lab.sh("truncate -s 16M /srv/disk.raw")
+    cpu = 'vcpus = 2\nsockets = 2\niothreads = "beside"'
+    host.run("tux", linux(cpu=cpu, memory=ON_TWO_NODES, more='[[disk]]\npath = "/srv/disk.raw"'))
+    assert "queues=2" in host.wait_console("tux", "GUEST-READY")
+    assert "iothread-vq-mapping" in host.lab.read(f"/proc/{host.pid('tux')}/cmdline")
+    threads = {thread.name: thread for thread in host.threads("tux").values()}
+    servers = [threads[f"IO io-disk0.{node}"] for node in (0, 1)]
+    assert [server.mask for server in servers] == ["2-3", "4-7"]  # the shared pool's pCPUs of each node
+    tids = [server.tid for server in servers]
+    for vcpu in (0, 1):
+        before = run_times(host, tids)
+        reads = f"taskset -c {vcpu} dd if=/dev/vda of=/dev/null bs=4096 count=256 iflag=direct"
+        host.type("tux", f'{reads}; echo READ-""ON-{vcpu}', f"READ-ON-{vcpu}")
+        served = [after - earlier for earlier, after in zip(before, run_times(host, tids), strict=True)]
+        assert served[vcpu] > served[1 - vcpu], served
+    assert host.qsup("verify", "tux", check=False).status == 0
+
+
+def run_times(host: QsupHost, tids: list[int]) -> list[int]:
+    """Return how long threads of the VM have run, in ns."""
+    pid = host.pid("tux")
+    return [int(host.lab.read(f"/proc/{pid}/task/{tid}/schedstat").split()[0]) for tid in tids]
