@@ -114,7 +114,7 @@ class Registry(Protocol):
         """The host and its VMs against every rule but those to skip, read now.
 
         Raises:
-            BadRequest: truth.no-such-rule.
+            BadRequest: truth.no-such-rule. KernelRefused: supervisor.audit-hangs.
         """
         ...
 

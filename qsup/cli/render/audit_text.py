@@ -6,25 +6,28 @@ from collections.abc import Iterator, Sequence
 
 from qsup.api.client import Json
 from qsup.cli.render.amounts import counted
-from qsup.cli.render.columns import aligned
+from qsup.cli.render.columns import aligned, cut
 from qsup.cli.render.wrapping import wrapped
 from qsup.cli.terminal import Style, printable
 
 SEVERITIES = ("high", "medium", "low")
 _COLOURS = {"high": "red", "medium": "yellow", "low": "dim"}
+_WIDTH = 80
+_NARROWEST = 20
 _SHOWN_PLACES = 3
 _SHOWN_EVIDENCE = 3
 _LABEL = 10
 _INDENT = "  "
 
 
-def audit_text(report: Json, style: Style, width: int, *, brief: bool = False) -> str:
-    """All findings, what could not be told, and the sum."""
+def audit_text(report: Json, style: Style, columns: int | None, *, brief: bool = False) -> str:
+    """All findings, what could not be told, and the sum; `brief` takes a line for each finding, cut to `columns`."""
+    width = columns or _WIDTH
     lines: list[str] = []
     for note in report["notes"]:
         lines += wrapped(f"note: {printable(note)}", width, "", _INDENT)
     for finding in report["findings"]:
-        lines += [_brief(finding, style)] if brief else ["", *_finding_lines(finding, style, width)]
+        lines += [_brief(finding, style, columns)] if brief else ["", *_finding_lines(finding, style, width)]
     lines += _unknown_lines(report["unknown"], style, width)
     return "\n".join([*lines, "", _total(report)]).lstrip("\n")
 
@@ -34,10 +37,14 @@ def _head(finding: Json, style: Style) -> str:
     return f"{severity}  {style.colour('bold', finding['rule_id'])}: {finding['title']}"
 
 
-def _brief(finding: Json, style: Style) -> str:
-    more = f" (and {len(finding['places']) - 1} more)" if len(finding["places"]) > 1 else ""
+def _brief(finding: Json, style: Style, columns: int | None) -> str:
+    places = finding["places"]
+    more = f"({len(places)} places) " if len(places) > 1 else ""
+    text = more + printable(places[0]["what"])
+    if columns is not None:
+        text = cut(text, max(columns - len(f"medium  {finding['rule_id']}: "), _NARROWEST))
     severity = style.colour(_COLOURS[finding["severity"]], finding["severity"].ljust(6))
-    return f"{severity}  {style.colour('bold', finding['rule_id'])}: {printable(finding['places'][0]['what'])}{more}"
+    return f"{severity}  {style.colour('bold', finding['rule_id'])}: {text}"
 
 
 def _finding_lines(finding: Json, style: Style, width: int) -> Iterator[str]:

@@ -11,8 +11,6 @@ from qsup.cli.output import print_json, print_text
 from qsup.cli.render.audit_text import SEVERITIES, audit_text
 from qsup.cli.terminal import stdout_style, stdout_width
 
-_WIDTH = 80
-
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the words of `audit`."""
@@ -46,7 +44,7 @@ def run(args: argparse.Namespace) -> int:
     if args.json:
         print_json(report)
     else:
-        print_text(audit_text(report, stdout_style(), stdout_width() or _WIDTH, brief=args.brief))
+        print_text(audit_text(report, stdout_style(), stdout_width(), brief=args.brief))
     return _code_of(report)
 
 

@@ -57,7 +57,14 @@ def _mask_over_owned(facts: AuditFacts, mask: frozenset[int] | None, file: str, 
         return ()
     what = f"{words} pCPUs {format_cpulist(met)}, which vCPUs own"
     hexes = hex_mask(rest)
-    return (Found(HOST, what, (Evidence(file, format_cpulist(mask)),), {"mask": hexes}),)
+    return (
+        Found(
+            HOST,
+            what,
+            (Evidence(file, format_cpulist(mask)),),
+            {"mask": hexes, "pcpus": format_cpulist(facts.spare) or format_cpulist(rest)},
+        ),
+    )
 
 
 def hex_mask(pcpus: frozenset[int]) -> str:
@@ -109,7 +116,7 @@ RULES = (
         "echo {mask} > /proc/irq/default_smp_affinity",
         (_DEFAULT,),
         _default,
-        "irqaffinity= on the kernel command line",
+        "irqaffinity={pcpus} on the kernel command line",
     ),
     Rule(
         "irq.kworkers",

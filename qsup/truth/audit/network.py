@@ -41,7 +41,7 @@ def _no_vhost(facts: AuditFacts) -> Answer:
             why = "vhost = false" if facts.host.vhost_net else "/dev/vhost-net cannot be opened"
             what = f"{nic.nic_id} of {plan.name}: packets go through QEMU's main loop ({why})"
             evidence = Evidence(f"{plan.name}: {nic.nic_id}.vhost", "false")
-            mend = "# in {vm}'s file: remove vhost = false, then" if facts.host.vhost_net else "modprobe vhost_net &&"
+            mend = "# in {vm}'s file: remove vhost = false, then" if facts.host.vhost_net else "modprobe vhost_net   # then"
             found.append(Found(plan.name, what, (evidence,), {"vm": plan.name, "mend": mend.format(vm=plan.name)}))
     return tuple(found)
 
@@ -220,7 +220,7 @@ RULES = (
         "medium",
         "Each packet wakes QEMU's main loop and is copied by it; vhost does the same in the kernel, on a thread of its own.",
         UNKNOWN_COST,
-        "{mend} qsup restart {vm}",
+        "{mend} qsup restart {vm} (a cold start)",
         ("/dev/vhost-net", "the VMs' plans"),
         _no_vhost,
         "vhost_net in /etc/modules-load.d/qsup.conf",

@@ -98,11 +98,16 @@ def _vulnerable(facts: AuditFacts) -> Answer:
     known = facts.processor.vulnerabilities
     if not known:
         return Unknown(f"{_CPU}/vulnerabilities is not there")
-    open_ones = [one for one in known if (one.word or "").startswith("Vulnerable") and not one.file.endswith("/old_microcode")]
+    open_ones = [one for one in known if (one.word or "").startswith("Vulnerable") and not _waits_for_microcode(one)]
     if not open_ones:
         return ()
     names = ", ".join(one.file.rpartition("/")[2] for one in open_ones)
     return (Found(HOST, f"not mitigated: {names}", told(*open_ones)),)
+
+
+def _waits_for_microcode(one: Told) -> bool:
+    """The rule on microcode tells of it."""
+    return one.file.endswith("/old_microcode") or "no microcode" in (one.text or "").lower()
 
 
 def _smt_vulnerable(facts: AuditFacts) -> Answer:
@@ -142,7 +147,7 @@ def _microcode(facts: AuditFacts) -> Answer:
     old = facts.processor.vulnerability("old_microcode")
     if (old.word or "").startswith("Vulnerable"):
         found.append(Found(HOST, "the kernel knows a newer microcode than the one that runs", told(old)))
-    lacking = [one for one in facts.processor.vulnerabilities if "no microcode" in (one.text or "").lower()]
+    lacking = [one for one in facts.processor.vulnerabilities if one is not old and _waits_for_microcode(one)]
     if lacking:
         below = ", which the hypervisor below has to bring" if "hypervisor" in (facts.processor.flags or ()) else ""
         found.append(Found(HOST, f"mitigations wait for a newer microcode{below}", told(*lacking)))
@@ -227,9 +232,9 @@ RULES = (
     ),
     Rule(
         "cpu.no-turbo",
-        "turbo is switched off",
+        "no core goes above its base clock",
         "medium",
-        "No core goes above its base clock, however cool and idle the others are.",
+        "A core that works alone could run faster than its base clock, as far as heat and power allow.",
         UNKNOWN_COST,
         "echo {value} > {file}",
         (f"{_CPU}/intel_pstate/no_turbo", f"{_CPU}/cpufreq/boost"),
@@ -317,7 +322,7 @@ RULES = (
     ),
     Rule(
         "cpu.host-is-guest",
-        "this host is a virtual machine itself",
+        "guests are nested",
         "low",
         "Every exit of a guest passes through the hypervisor below as well.",
         Cost(

@@ -1,0 +1,54 @@
+"""An audit that hangs in a file system ends with words, and does not hold the daemon."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+
+import pytest
+import trio.testing
+
+from qsup.errors import BadRequest, KernelRefused
+from qsup.plan.policy import HostPolicy
+from qsup.spec.settings import SettingsSpec
+from qsup.supervisor import auditing
+from qsup.supervisor.caps import CapsCache
+from qsup.supervisor.events import EventLog
+from qsup.supervisor.reservations import Reservations
+from qsup.supervisor.services import Services
+
+
+@pytest.fixture
+def services() -> Services:
+    policy = HostPolicy()
+    return Services(SettingsSpec(), policy, Reservations(policy), CapsCache(), EventLog(), None, {})
+
+
+@pytest.fixture
+def stuck(monkeypatch: pytest.MonkeyPatch) -> Iterator[threading.Event]:
+    """Reading the host waits for this event."""
+    freed = threading.Event()
+    monkeypatch.setattr(auditing, "read_host_facts", lambda **_: freed.wait())
+    yield freed
+    freed.set()
+
+
+async def test_a_host_without_vms(services: Services) -> None:
+    report = await auditing.audit_host(services, ("cpu.host-is-guest",))
+    assert report.skipped == ("cpu.host-is-guest",)
+    assert "disk.no-iothread" in {one.rule_id for one in report.irrelevant}
+
+
+async def test_a_rule_that_does_not_exist(services: Services) -> None:
+    with pytest.raises(BadRequest, match="no rule called"):
+        await auditing.audit_host(services, ("cpu.nothing",))
+
+
+async def test_storage_that_hangs_ends_the_question_and_those_behind_it(
+    services: Services, stuck: threading.Event, autojump_clock: trio.testing.MockClock
+) -> None:
+    for _ in range(2):
+        began_s = trio.current_time()
+        with pytest.raises(KernelRefused) as caught:
+            await auditing.audit_host(services, ())
+        assert (caught.value.code, trio.current_time() - began_s) == ("supervisor.audit-hangs", auditing.DEADLINE_S)
