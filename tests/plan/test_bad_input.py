@@ -91,7 +91,7 @@ def odd_specs(draw: st.DrawFn, name: str = "odd") -> VmSpec:
     return VmSpec(name=name, cpu=cpu, memory=memory)
 
 
-@settings(max_examples=600, deadline=None)
+@settings(max_examples=200, deadline=None)
 @given(odd_hosts(), policies(), odd_specs("one"), odd_specs("two"))
 def test_nothing_but_a_plan_or_reasons(facts: HostFacts, policy: HostPolicy, one: VmSpec, two: VmSpec) -> None:
     ledger = Ledger()
@@ -111,7 +111,7 @@ def answer_to(spec: VmSpec, facts: HostFacts, ledger: Ledger, policy: HostPolicy
         return refused
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(odd_hosts(), policies(), odd_specs())
 def test_suggestions_survive_it_too(facts: HostFacts, policy: HostPolicy, spec: VmSpec) -> None:
     for found in suggestions(spec, facts, policy, Ledger(), None, ALIASES):

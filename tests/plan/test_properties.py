@@ -18,7 +18,7 @@ from tests.plan.asking import ask, started
 from tests.plan.checker import faults_of
 from tests.plan.strategies import batches, hosts, policies, specs
 
-many = settings(max_examples=400, deadline=None)
+many = settings(max_examples=250, deadline=None)
 some = settings(max_examples=100, deadline=None)
 
 
@@ -31,7 +31,7 @@ def test_a_host_full_of_plans_keeps_every_promise(facts: HostFacts, policy: Host
     assert len(plans) + len(refused) == len(batch)
 
 
-@many
+@some
 @given(hosts(), policies(), batches())
 def test_a_refusal_has_codes_and_texts(facts: HostFacts, policy: HostPolicy, batch: list[VmSpec]) -> None:
     _, refused = started(batch, facts, policy=policy)
