@@ -51,7 +51,7 @@ def full_256() -> Json:
     return picture("eight nodes", eight_nodes(16), specs)
 
 
-@pytest.mark.parametrize("name", ["epyc-nps4", "hybrid", "malformed", "epyc-256", "memory-only-node"])
+@pytest.mark.parametrize("name", ["epyc-nps4", "hybrid", "malformed", "epyc-256", "memory-only-node", "dies-devices"])
 async def test_golden_topology(name: str, regenerate: bool) -> None:
     path = HOSTS_DIR / f"{name}.json"
     ran = await qsup("topology", "--host", str(path))

@@ -14,6 +14,7 @@ from qsup.api.client import Json
 from qsup.cli.render.amounts import counted
 from qsup.cli.render.sizes import short_size
 from qsup.cli.render.svg import Box, bar, box, document, flowed, label, vm_colour
+from qsup.cli.render.topology_text import has_dies
 
 _GAP = 8
 _PAD = 10
@@ -58,6 +59,7 @@ class _Sheet:
         self._host = host
         self._named = host["pcpus"] <= _NAMED_UP_TO
         self._cell_width = 92 if self._named else 32
+        self._dies = has_dies(host)
         moves = host.get("moves", ())
         self._arrows = {move["from_pcpu"]: f"→{move['to_pcpu']}" for move in moves}
         self._arrows |= {move["to_pcpu"]: f"←{move['from_pcpu']}" for move in moves}
@@ -101,6 +103,8 @@ class _Sheet:
         parts, width, height = flowed(cores, self._columns, gap=4)
         offline = all(pcpu["use"] == "offline" for core in cache["cores"] for pcpu in core["pcpus"])
         title = "offline" if offline else "L3 not told" if cache["l3"] is None else f"L3 {cache['l3']}"
+        if self._dies and not offline:
+            title = f"die {cache['die']}, {title}"
         name = label(8, 15, title, size=11, colour="#555f6b")
         frame = box(width + 16, height + 30, "#ffffff", "#c3cbd5", radius=6)
         return Box(frame.width, frame.height, [*frame.parts, name, '<g transform="translate(8 22)">', *parts, "</g>"])

@@ -73,13 +73,19 @@ def node_lines(host: Json, node: Json, style: Style, width: int) -> list[str]:
     lines += wrapped(printable(f"memory of {guests}"), width, "  ", "    ") if guests else []
     if not node["caches"]:
         return [*lines, "  no pCPUs"]
-    rows = _fold_caches([(cache, _rows(host, cache)) for cache in node["caches"]])
+    rows = _fold_caches([(cache, _rows(host, cache)) for cache in node["caches"]], has_dies(host))
     room = min(_WIDEST_LIST, max((len(pcpus) for _, cells in rows for pcpus, _, _, _ in cells), default=0))
     for title, cells in rows:
         lines.append(f"  {title}")
         for row in cells:
             lines += _row_lines(row, room, style, width)
     return lines
+
+
+def has_dies(host: Json) -> bool:
+    """Whether a socket of the host has more than one die."""
+    dies = {(cache["socket"], cache["die"]) for node in host["nodes"] for cache in node["caches"]}
+    return len(dies) > len({socket for socket, _ in dies})
 
 
 def _listed(names: Sequence[str]) -> str:
@@ -154,20 +160,20 @@ def _pool_label(groups: Sequence[Json]) -> str:
     return f"pool: {few}{more}"
 
 
-def _fold_caches(caches: Sequence[tuple[Json, list[_Row]]]) -> list[tuple[str, list[_Row]]]:
+def _fold_caches(caches: Sequence[tuple[Json, list[_Row]]], dies: bool) -> list[tuple[str, list[_Row]]]:
     """(title, rows) of each L3 group; neighbours of one row each that say the same become one."""
     folded: list[tuple[str, list[_Row]]] = []
     for _, group in groupby(enumerate(caches), key=lambda item: _fold_key(item[0], item[1][1])):
         members = [cache for _, cache in group]
         if len(members) == 1:
             cache, rows = members[0]
-            folded.append((_title([cache], rows), rows))
+            folded.append((_title([cache], rows, dies), rows))
             continue
         pcpus = [pcpu for cache, _ in members for core in cache["cores"] for pcpu in core["pcpus"]]
         cores = sum(row[1] for _, rows in members for row in rows)
         first = members[0][1][0]
         merged = [(_cpulist(pcpus), cores, first[2], first[3])]
-        folded.append((_title([cache for cache, _ in members], merged), merged))
+        folded.append((_title([cache for cache, _ in members], merged, dies), merged))
     return folded
 
 
@@ -175,10 +181,12 @@ def _fold_key(position: int, rows: list[_Row]) -> object:
     return rows[0][2] if len(rows) == 1 and rows[0][3] not in ("owned", "pinned") else position
 
 
-def _title(caches: Sequence[Json], rows: Sequence[_Row]) -> str:
+def _title(caches: Sequence[Json], rows: Sequence[_Row], dies: bool) -> str:
     cores = counted(sum(row[1] for row in rows), "core")
     sockets = format_cpulist({cache["socket"] for cache in caches})
     where = f"socket {sockets}" if sockets == str(caches[0]["socket"]) else f"sockets {sockets}"
+    if dies:
+        where += f", die {format_cpulist({cache['die'] for cache in caches})}"
     if caches[0]["l3"] is None:
         offline = all(row[3] == "offline" for row in rows)
         return cores if offline else f"{where}, L3 not told, {cores}"
