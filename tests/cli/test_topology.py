@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from functools import cache
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -16,6 +17,7 @@ from qsup.cli.render.topology_text import topology_text
 from qsup.cli.terminal import PLAIN
 from qsup.plan.host_facts import HostFacts
 from qsup.plan.ledger import Ledger
+from qsup.plan.whatif import Stage, plan_batch
 from qsup.spec.cpu import CpuSpec
 from qsup.spec.vmspec import VmSpec
 from qsup.truth.host_map import map_of
@@ -30,7 +32,7 @@ GOLDEN = Path(__file__).parent / "golden_hosts"
 
 
 def picture(name: str, facts: HostFacts, specs: list[VmSpec]) -> Json:
-    ledger, _ = started(specs, facts)
+    ledger = plan_batch(specs, Stage(facts, POLICY, Ledger())).stage.ledger
     return {"host": name, **map_json(map_of(facts, POLICY, ledger)), "assumptions": [], "notes": []}
 
 
@@ -45,6 +47,7 @@ def full_two_sockets() -> Json:
     return picture("two sockets", two_sockets(), specs)
 
 
+@cache
 def full_256() -> Json:
     specs = [dedicated(f"db{number}", 8 + 2 * (number % 5), threads=2) for number in range(14)]
     specs += [dedicated(f"w{number}", 3) for number in range(12)] + [vm(f"sh{number}") for number in range(900)]
