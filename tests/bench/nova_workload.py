@@ -5,15 +5,13 @@ from __future__ import annotations
 import random
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
-from tempfile import TemporaryDirectory
 from typing import Literal, TypeVar
 
 from attrs import evolve, frozen
 
 from qsup.bytesize import GIB, MIB
-from qsup.host.facts import read_host_facts
-from qsup.host.record import parse_tree, write_tree
 from qsup.plan.host_facts import HostFacts, HostNodeFacts, PoolFacts
+from tests.host.recorded import recorded_facts
 from tests.host.synthesize import HOSTS_DIR
 
 # malformed.json tells of no memory at all: no VM fits there.
@@ -48,9 +46,7 @@ class Request:
 @cache
 def host(name: str) -> HostFacts:
     """The recorded host with all its memory free: half of it in 2 MiB pages, a quarter in 1 GiB pages, the rest base pages."""
-    with TemporaryDirectory() as root:
-        write_tree(parse_tree((HOSTS_DIR / f"{name}.json").read_text(encoding="utf-8")), root)
-        facts = read_host_facts(root=root)
+    facts = recorded_facts(name)
     return evolve(facts, nodes=tuple(map(_refilled, facts.nodes)), may_bind_memory=True, may_change_uid=True, kvm_problem=None)
 
 

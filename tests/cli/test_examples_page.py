@@ -9,22 +9,19 @@ from __future__ import annotations
 import json
 import re
 import shlex
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import pytest
 import trio
 
 from qsup.api.ledger_wire import ledger_json
 from qsup.bytesize import GIB, MIB
-from qsup.host.facts import read_host_facts
-from qsup.host.record import parse_tree, write_tree
-from qsup.plan.host_facts import HostFacts
 from qsup.plan.ledger import Ledger
 from qsup.spec.memory import MemorySpec
 from qsup.spec.vmspec import VmSpec
 from tests.cli.running import ENVIRONMENT, REPOSITORY, words_of
+from tests.host.recorded import recorded_facts, tree_of_recording
 from tests.host.synthesize import HOSTS_DIR
 from tests.plan.asking import ask, dedicated, settle
 
@@ -44,8 +41,7 @@ def sections() -> dict[str, str]:
 
 def crowded() -> str:
     """two-sockets-smt, recorded while every second of fourteen small VMs still ran on node 0 and node 1 was full."""
-    tree = parse_tree((HOSTS_DIR / "two-sockets-smt.json").read_text(encoding="utf-8"))
-    ledger, facts = Ledger(), _facts(tree)
+    tree, facts, ledger = tree_of_recording("two-sockets-smt"), recorded_facts("two-sockets-smt"), Ledger()
     for spec in (_vm("db1", 16, 1), *(_vm(f"job{number}", 1, 0) for number in range(1, 15))):
         ledger = settle(ledger, ask(spec, facts, ledger), facts)
     for number in range(1, 15, 2):
@@ -57,12 +53,6 @@ def crowded() -> str:
 def _vm(name: str, vcpus: int, host_node: int) -> VmSpec:
     memory = MemorySpec(size_bytes=vcpus * GIB // 2, hugepages_bytes=2 * MIB, host_nodes=frozenset({host_node}))
     return dedicated(name, vcpus, memory=memory)
-
-
-def _facts(tree: Mapping[str, str]) -> HostFacts:
-    with TemporaryDirectory() as root:
-        write_tree(tree, root)
-        return read_host_facts(root=root)
 
 
 @pytest.fixture(scope="module")

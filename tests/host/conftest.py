@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
-from pathlib import Path
+from contextlib import ExitStack
 from uuid import uuid4
 
 import pytest
 
 from qsup.host.links import delete_bridge
-from qsup.host.record import parse_tree, write_tree
-
-HOSTS_DIR = Path(__file__).parent.parent / "hosts"
+from tests.host.recorded import unpacked
 
 
 @pytest.fixture(autouse=True)
@@ -22,15 +20,10 @@ def _needs_root(request: pytest.FixtureRequest) -> None:
 
 
 @pytest.fixture
-def host_root(tmp_path: Path) -> Callable[[str], str]:
+def host_root() -> Iterator[Callable[[str], str]]:
     """Unpacks tests/hosts/NAME.json; gives the root directory."""
-
-    def unpack(name: str) -> str:
-        root = tmp_path / name
-        write_tree(parse_tree((HOSTS_DIR / f"{name}.json").read_text(encoding="utf-8")), str(root))
-        return str(root)
-
-    return unpack
+    with ExitStack() as kept:
+        yield lambda name: kept.enter_context(unpacked(name))
 
 
 @pytest.fixture

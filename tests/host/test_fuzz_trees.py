@@ -24,7 +24,7 @@ from qsup.cli.terminal import PLAIN
 from qsup.host.assumptions import assumptions_of
 from qsup.host.boot_settings import read_boot_settings
 from qsup.host.facts import read_host_facts
-from qsup.host.record import parse_tree, tree_of_host, write_tree
+from qsup.host.record import tree_of_host, write_tree
 from qsup.plan.host_facts import HostFacts
 from qsup.plan.ledger import Ledger
 from qsup.plan.score import score_of
@@ -35,6 +35,7 @@ from qsup.spec.nic import NicSpec
 from qsup.spec.vmspec import VmSpec
 from qsup.truth.host_map import map_of
 from tests.host.machines import HOSTS
+from tests.host.recorded import MEMORY_DIR, tree_of_recording
 from tests.host.synthesize import HOSTS_DIR
 from tests.plan.asking import POLICY, dedicated, vm
 from tests.plan.checker import faults_of
@@ -74,8 +75,8 @@ JUNK = st.one_of(
 @cache
 def whole(name: str) -> tuple[Path, Mapping[str, str]]:
     """The machine unpacked, once a run; `damaged` mends what it breaks."""
-    tree = parse_tree((HOSTS_DIR / f"{name}.json").read_text(encoding="utf-8"))
-    root = Path(tempfile.mkdtemp(prefix=f"qsup-fuzz-{name}."))
+    tree = tree_of_recording(name)
+    root = Path(tempfile.mkdtemp(prefix=f"qsup-fuzz-{name}.", dir=MEMORY_DIR))
     write_tree(tree, str(root))
     return root, tree
 

@@ -15,6 +15,7 @@ from qsup.host.record import format_tree, parse_tree, write_tree
 from qsup.host.topology import read_nodes, read_pcpus
 from qsup.plan.host_facts import PcpuFacts, PoolFacts
 from tests.host.machines import HOSTS, offline_isolated
+from tests.host.recorded import MEMORY_DIR
 from tests.host.synthesize import CPU, HOSTS_DIR, NODE, tree_of
 
 
@@ -179,7 +180,7 @@ JUNK = st.one_of(
 @given(st.dictionaries(st.sampled_from(sorted(tree_of(offline_isolated()))), JUNK, max_size=12))
 def test_junk_never_raises_and_keeps_the_promises(junk: dict[str, str]) -> None:
     tree = tree_of(offline_isolated()) | {path: text for path, text in junk.items() if not path.endswith("/")}
-    with TemporaryDirectory() as root:
+    with TemporaryDirectory(dir=MEMORY_DIR) as root:
         write_tree({path: text.encode("utf-8", "replace").decode() for path, text in tree.items()}, root)
         pcpus, nodes = read_pcpus(root), read_nodes(root)
     numbers = {node.host_node for node in nodes}

@@ -5,8 +5,6 @@ from __future__ import annotations
 import pytest
 
 from qsup.bytesize import GIB
-from qsup.host.facts import read_host_facts
-from qsup.host.record import parse_tree, write_tree
 from qsup.plan.ledger import Ledger
 from qsup.plan.live_moves import room_by_moves
 from qsup.plan.score import score_of
@@ -14,6 +12,7 @@ from qsup.plan.whatif import Shape, Stage, largest_of_shape, plan_batch
 from qsup.spec.cpu import CpuSpec
 from qsup.spec.memory import MemorySpec
 from qsup.spec.vmspec import VmSpec
+from tests.host.recorded import recorded_facts
 from tests.host.synthesize import HOSTS_DIR
 from tests.plan.asking import POLICY, dedicated, vm
 from tests.plan.checker import faults_of
@@ -41,10 +40,8 @@ def batch() -> list[VmSpec]:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_a_batch_on_a_recorded_host(name: str, tmp_path_factory: pytest.TempPathFactory) -> None:
-    root = tmp_path_factory.mktemp(name)
-    write_tree(parse_tree((HOSTS_DIR / f"{name}.json").read_text(encoding="utf-8")), str(root))
-    facts = read_host_facts(root=str(root))
+def test_a_batch_on_a_recorded_host(name: str) -> None:
+    facts = recorded_facts(name)
     specs = {spec.name: spec for spec in batch()}
     outcome = plan_batch(specs.values(), Stage(facts, POLICY, Ledger()))
     plans = [holding.plan for holding in outcome.stage.ledger.holdings.values()]
