@@ -45,12 +45,14 @@ _TMPFILE = re.compile(
 class BootSettings:
     """`node_pages`: (host node, page size in bytes) → pages; `spread_pages`: page size → pages over all nodes evenly.
 
-    `words` are the words of the kernel command line that concern pCPUs and pages.
+    `words` are the words of the kernel command line that concern pCPUs and pages; `default_page_bytes` is the page size that
+    vm.nr_hugepages speaks of.
     """
 
     node_pages: Mapping[tuple[int, int], int] = field(factory=dict)
     spread_pages: Mapping[int, int] = field(factory=dict)
     words: tuple[str, ...] = ()
+    default_page_bytes: int = 2 * MIB
 
     def pages_on(self, host_node: int, page_size_bytes: int, nodes: Iterable[int]) -> int:
         """The pages that this node's pool will have after a reboot, as far as they are set."""
@@ -74,7 +76,7 @@ def read_boot_settings(root: str = "/") -> BootSettings:
     for text in _texts(root, _TMPFILES_DIRS):
         for node, kib, count in _TMPFILE.findall(text):
             node_pages[int(node), int(kib) << 10] = int(count)
-    return BootSettings(node_pages, spread, words)
+    return BootSettings(node_pages, spread, words, default_size)
 
 
 def boot_files(root: str = "/") -> dict[str, str]:

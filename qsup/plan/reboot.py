@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 
 from attrs import evolve, frozen
 
-from qsup.bytesize import GIB
+from qsup.bytesize import GIB, MIB
 from qsup.cpuset import format_cpulist
 from qsup.plan.guest_record import GuestRecord
 from qsup.plan.host_facts import HostFacts, HostNodeFacts
@@ -42,7 +42,13 @@ class Reboot:
     with_lines: Outcome
 
 
-def plan_reboot(specs: Iterable[VmSpec], now: Stage, records: Mapping[str, GuestRecord], boot_pages: Pages) -> Reboot:
+def plan_reboot(
+    specs: Iterable[VmSpec],
+    now: Stage,
+    records: Mapping[str, GuestRecord],
+    boot_pages: Pages,
+    default_page_bytes: int = 2 * MIB,
+) -> Reboot:
     """Plan all VMs on the host as it boots.
 
     Args:
@@ -50,6 +56,7 @@ def plan_reboot(specs: Iterable[VmSpec], now: Stage, records: Mapping[str, Guest
         now: the host with everything that runs; all of it ends.
         records: what is recorded of the guests, with their last placement.
         boot_pages: the pools that are set for the boot.
+        default_page_bytes: the page size that vm.nr_hugepages speaks of.
     """
     batch = tuple(specs)
     idle = without_vms(now, tuple(now.ledger.holdings)).facts
@@ -57,7 +64,7 @@ def plan_reboot(specs: Iterable[VmSpec], now: Stage, records: Mapping[str, Guest
     plans = _plans_wanted(batch, now.ledger, at_boot.stage.ledger)
     needed = _pages_needed(plans, boot_pages)
     owned = frozenset[int]().union(*map(exclusive_pcpus, plans))
-    lines = _lines(idle, plans, needed, owned)
+    lines = _lines(idle, plans, needed, owned, default_page_bytes)
     prepared = _isolated(_booted(idle, needed), owned if _isolates(idle, owned) else frozenset())
     return Reboot(at_boot, lines, plan_batch(batch, Stage(prepared, now.policy, Ledger()), records))
 
@@ -115,17 +122,20 @@ def _isolates(facts: HostFacts, owned: frozenset[int]) -> bool:
     return bool(owned) and bool(facts.index.online - owned)
 
 
-def _lines(facts: HostFacts, plans: Iterable[VmPlan], needed: Pages, owned: frozenset[int]) -> BootLines:
+def _lines(
+    facts: HostFacts, plans: Iterable[VmPlan], needed: Pages, owned: frozenset[int], default_page_bytes: int
+) -> BootLines:
     large = {key: count for key, count in needed.items() if count and key[1] >= GIB}
     small = {key: count for key, count in needed.items() if count and key[1] < GIB}
     single = len(facts.nodes) == 1
+    spread = {key for key in small if single and key[1] == default_page_bytes}
     return BootLines(
         kernel=(*_page_words(large), *_pcpu_words(facts, owned)),
         sysctl=(
-            *((f"vm.nr_hugepages = {count}" for count in small.values()) if single else ()),
+            *(f"vm.nr_hugepages = {small[key]}" for key in sorted(spread)),
             *(("kernel.numa_balancing = 0",) if not single and _binds(plans) else ()),
         ),
-        tmpfiles=() if single else tuple(_tmpfile(node, size, count) for (node, size), count in sorted(small.items())),
+        tmpfiles=tuple(_tmpfile(*key, count) for key, count in sorted(small.items()) if key not in spread),
     )
 
 

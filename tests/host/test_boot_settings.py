@@ -13,6 +13,14 @@ from qsup.host.record import tree_of_host, write_tree
 POOL = "/sys/devices/system/node/node1/hugepages/hugepages-2048kB/nr_hugepages"
 
 
+@pytest.mark.parametrize(
+    ("cmdline", "size"), [("default_hugepagesz=1G", GIB), ("hugepagesz=1G hugepages=2", 2 * MIB), ("", 2 * MIB)]
+)
+def test_the_page_size_that_sysctl_speaks_of(cmdline: str, size: int, tmp_path: Path) -> None:
+    write_tree({"/proc/cmdline": cmdline + "\n"}, str(tmp_path))
+    assert read_boot_settings(str(tmp_path)).default_page_bytes == size
+
+
 def test_a_recording_keeps_the_lines_that_set_pools_and_no_others(tmp_path: Path) -> None:
     tree = {
         "/proc/cmdline": "root=/dev/sda1\n",

@@ -83,6 +83,14 @@ def test_the_lines_of_a_host_with_one_node() -> None:
     assert reboot.lines.tmpfiles == ()
 
 
+def test_sysctl_speaks_of_the_default_page_size_alone() -> None:
+    memory = MemorySpec(size_bytes=2 * GIB, hugepages_bytes=HUGE_2M)
+    stage = Stage(no_smt(), POLICY, Ledger())
+    lines = plan_reboot([dedicated("a", 2, memory=memory)], stage, {}, {}, default_page_bytes=HUGE_1G).lines
+    assert lines.sysctl == ()
+    assert lines.tmpfiles == ("w /sys/devices/system/node/node0/hugepages/hugepages-2048kB/nr_hugepages - - - - 1024",)
+
+
 def test_no_lines_where_nothing_is_owned() -> None:
     facts = no_smt()
     ledger, _ = started([vm("web1")], facts)

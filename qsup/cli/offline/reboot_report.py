@@ -20,7 +20,8 @@ def reboot_report(inputs: PlanInputs) -> Json:
     """
     specs = {spec.name: spec for spec in inputs.config}
     settings = read_boot_settings(inputs.host.root)
-    reboot = plan_reboot(specs.values(), inputs.stage, inputs.records, _pages(settings, inputs.stage.facts))
+    pages = _pages(settings, inputs.stage.facts)
+    reboot = plan_reboot(specs.values(), inputs.stage, inputs.records, pages, settings.default_page_bytes)
     vms = [_vm_json(name, inputs, reboot) for name in sorted({*specs, *inputs.stage.ledger.holdings})]
     stage = reboot.at_boot.stage
     return {
