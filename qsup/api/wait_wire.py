@@ -54,6 +54,7 @@ def _span_json(report: WaitReport | None) -> Json:
         "at_s": round(report.at_s, 3) if report is not None else None,
         "span_s": round(interval.span_s, 3) if interval is not None else None,
         "blamed": interval.blamed if interval is not None else False,
+        "exact": interval.exact if interval is not None else False,
         "steal_share": round(interval.steal_share, _DIGITS) if interval is not None else None,
     }
 

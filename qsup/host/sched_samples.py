@@ -9,10 +9,12 @@ import os
 import time
 from collections.abc import Sequence
 
-from attrs import frozen
+from attrs import evolve, frozen
 
+from qsup.errors import KernelRefused
 from qsup.host.other_threads import OtherThreads, with_moves
 from qsup.host.quotas import Quotas
+from qsup.host.switch_times import SwitchCounter, SwitchTimes
 from qsup.host.sysfs import read_text
 from qsup.host.thread_counters import ThreadCounters
 from qsup.truth.wait import waited_pcpus
@@ -40,10 +42,14 @@ class Target:
 class SchedSamples:
     """Takes samples.
 
-    Touches: /proc/PID/task, /proc/stat, cgroupfs, and what `OtherThreads` touches.
+    Touches: /proc/PID/task, /proc/stat, cgroupfs, and what `OtherThreads` touches; bpf(2) where it is to be exact.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, exact: bool = False) -> None:
+        """`exact`: while watched, count every switch of threads; `refusal` tells where the kernel does not let it."""
+        self._exact = exact
+        self._switches: SwitchCounter | None = None
+        self.refusal: KernelRefused | None = None
         self._counters = ThreadCounters()
         self._others = OtherThreads()
         self._quotas = Quotas()
@@ -64,7 +70,7 @@ class SchedSamples:
             self._take_targets(targets)
         pcpus = read_pcpu_times()
         threads = self._read(at_ns, pcpus, _TRUST_WATCHED if watched else _TRUST)
-        sample = HostSample(at_ns, at_ticks, threads, None, pcpus, self._throttled_ns())
+        sample = HostSample(at_ns, at_ticks, threads, None, pcpus, self._throttled_ns(), self._ran(watched))
         sample = self._with_others(sample, self._vms, watched)
         self._last = sample
         return sample
@@ -85,6 +91,20 @@ class SchedSamples:
                 threads[target.tid, found[0]] = (target.thread, found[1])
         return threads
 
+    def _ran(self, watched: bool) -> SwitchTimes | None:
+        """Exactly who ran since the last sample; None where nobody counted from there on."""
+        if self._switches is not None and watched:
+            return self._switches.take()
+        if self._switches is not None:
+            self._switches.close()
+            self._switches = None
+        elif watched and self._exact and self.refusal is None:
+            try:
+                self._switches = SwitchCounter()
+            except KernelRefused as refusal:
+                self.refusal = refusal
+        return None
+
     def _throttled_ns(self) -> dict[str, int]:
         throttled: dict[str, int] = {}
         for pid, vm in self._vms.items():
@@ -95,6 +115,8 @@ class SchedSamples:
         """Close all descriptors."""
         self._counters.close()
         self._quotas.close()
+        if self._switches is not None:
+            self._switches.close()
 
     def _with_others(self, sample: HostSample, vms: dict[int, str], watched: bool) -> HostSample:
         pcpus = waited_pcpus(self._last, sample) if self._last is not None else frozenset()
@@ -112,7 +134,7 @@ class SchedSamples:
                 self._counters.remember(*key, threads[key][1])
         tids = {key[0] for key in threads}
         others = self._others.look(vms, tids.__contains__, where)
-        return HostSample(sample.at_ns, sample.at_ticks, threads, others, sample.pcpus, sample.throttled_ns)
+        return evolve(sample, threads=threads, others=others)
 
 
 _Row = tuple[Thread, Counters]

@@ -96,6 +96,17 @@ class SettingsSpec:
             reason=AT_DAEMON_START,
         ),
     )
+    exact_wait: bool = field(
+        default=False,
+        metadata=key(
+            true_or_false(),
+            section="daemon",
+            doc="While somebody watches who waits, a BPF program counts every switch of threads, so that short-lived and "
+            "moving threads have names as well.",
+            effect="none",
+            reason=AT_DAEMON_START,
+        ),
+    )
     metrics_address: str | None = field(
         default=None,
         metadata=key(

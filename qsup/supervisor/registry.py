@@ -13,8 +13,9 @@ from functools import partial
 import trio
 
 import qsup
-from qsup.errors import BadRequest, QsupError
+from qsup.errors import BadRequest, KernelRefused, QsupError
 from qsup.host.own_process import read_own_process
+from qsup.host.sched_samples import SchedSamples
 from qsup.plan.ledger import Ledger
 from qsup.qmp import verbs
 from qsup.reconcile.phase import phase_of
@@ -57,7 +58,7 @@ class Supervisor:
         self._execute = execute if execute is not None else Hands(services, nursery)
         self._requests = Requests(services)
         self._watch = FleetWatch(services)
-        self._waits = WaitWatch(services.fleet)
+        self._waits = WaitWatch(services.fleet, SchedSamples(exact=services.settings.exact_wait), refused=self._tell_refusal)
         self._metrics = Metrics(services, self._waits)
         self._begun_s = time.time()
         self._files_known = False
@@ -226,6 +227,9 @@ class Supervisor:
             BadRequest: `truth.no-such-rule`.
         """
         return await audit_host(self._services, skip)
+
+    def _tell_refusal(self, refusal: KernelRefused) -> None:
+        self._services.events.publish(refusal.code, f"{refusal.message}; who waits for whom is found out by sampling")
 
     def wait(self) -> WaitReport | None:
         """Who waited for a pCPU in the last span."""

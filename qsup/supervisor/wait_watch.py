@@ -12,6 +12,7 @@ from contextlib import asynccontextmanager
 import trio
 from attrs import define, field, frozen
 
+from qsup.errors import KernelRefused
 from qsup.host.sched_samples import SchedSamples, Target
 from qsup.supervisor.vm_state import VmState
 from qsup.supervisor.wait_targets import Targets
@@ -64,8 +65,20 @@ class _Watched:
 class WaitWatch:
     """Samples all VMs of the fleet."""
 
-    def __init__(self, fleet: Mapping[str, VmState], samples: SchedSamples | None = None, aside: Aside = in_a_thread) -> None:
-        """Watch the VMs that the fleet holds at each turn; `aside` runs what takes long."""
+    def __init__(
+        self,
+        fleet: Mapping[str, VmState],
+        samples: SchedSamples | None = None,
+        aside: Aside = in_a_thread,
+        refused: Callable[[KernelRefused], None] = lambda refusal: None,
+    ) -> None:
+        """Watch the VMs that the fleet holds at each turn.
+
+        Args:
+            aside: runs what takes long.
+            refused: is told, once, where the kernel does not let samples be exact that are to be.
+        """
+        self._refused: Callable[[KernelRefused], None] | None = refused
         self._fleet = fleet
         self._targets = Targets(fleet)
         self._aside = aside
@@ -100,6 +113,9 @@ class WaitWatch:
         interval = await self._aside(lambda: self._compare(targets, watched))
         for gone in self._watched.keys() - self._fleet.keys():
             del self._watched[gone]
+        if self._samples.refusal is not None and self._refused is not None:
+            self._refused(self._samples.refusal)
+            self._refused = None
         if interval is not None:
             self._publish(WaitReport(time.time(), interval))
 

@@ -8,11 +8,11 @@ threads in proportion to their waits. Start reading at `wait_interval`.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 from attrs import field, frozen
 
-from qsup.truth.wait_blame import FIRST_LOOK, MOVED, Blamed, Ledger, blame, ledger_of
+from qsup.truth.wait_blame import FIRST_LOOK, MOVED, SHORT_LIVED, Blamed, Ledger, Run, blame, exact_ledger_of, ledger_of
 from qsup.truth.wait_samples import Counters, HostSample, PcpuTimes, Thread, ThreadKey
 from qsup.truth.wait_spent import Credits, Spent, may_wait, spent_of, waited_ns
 
@@ -80,7 +80,8 @@ class VmWait:
 
 @frozen
 class WaitInterval:
-    """All VMs over one span. `blamed`: the host's other threads were known at its begin and its end.
+    """All VMs over one span. `blamed`: the host's other threads were known at its begin and its end; `exact`: every switch of
+    threads was counted.
 
     `steal_share` is what the host's own hypervisor took, as a share of all its pCPUs.
     """
@@ -89,6 +90,7 @@ class WaitInterval:
     blamed: bool
     steal_share: float
     vms: tuple[VmWait, ...]
+    exact: bool = False
 
 
 def wait_interval(before: HostSample, after: HostSample, credits: Credits) -> tuple[WaitInterval, Credits] | None:
@@ -119,7 +121,8 @@ def wait_interval(before: HostSample, after: HostSample, credits: Credits) -> tu
         if key not in untold:
             by_vm[row[0].vm or ""].append(done.get(key) or (key, row))
     vms = tuple(_vm_wait(vm, items, max(throttled.get(vm, 0), 0), view) for vm, items in sorted(by_vm.items()))
-    return WaitInterval(span_ns / 1e9, blamed, _steal_share(before.pcpus, after.pcpus, span_ns), vms), told
+    steal_share = _steal_share(before.pcpus, after.pcpus, span_ns)
+    return WaitInterval(span_ns / 1e9, blamed, steal_share, vms, exact=blamed and after.ran is not None), told
 
 
 def _all_spent(before: HostSample, after: HostSample) -> tuple[list[Spent], set[ThreadKey]]:
@@ -172,7 +175,24 @@ def _ledgers(spent: list[Spent], before: HostSample, after: HostSample, blamed: 
     for item in (*spent, *rest):
         if item is not None and item.pcpu in there:
             there[item.pcpu].append(item)
-    return {pcpu: ledger_of(items, before.pcpus.get(pcpu), after.pcpus.get(pcpu), span_ns) for pcpu, items in there.items()}
+    exact = _exact_runs(after, there.keys()) if after.ran is not None else {}
+    ledgers = {}
+    for pcpu, items in there.items():
+        times = before.pcpus.get(pcpu), after.pcpus.get(pcpu)
+        ledger = exact_ledger_of(exact[pcpu], *times, span_ns) if pcpu in exact else None
+        ledgers[pcpu] = ledger if ledger is not None else ledger_of(items, *times, span_ns)
+    return ledgers
+
+
+def _exact_runs(after: HostSample, pcpus: Collection[int]) -> dict[int, list[Run]]:
+    """Who ran on each of these pCPUs; a thread that is gone by now has but the name that it had."""
+    owners = {key[0]: (key, row[0].who) for rows in (after.others or {}, after.threads) for key, row in rows.items()}
+    runs: dict[int, list[Run]] = {}
+    for (pcpu, tid), (name, ran_ns) in (after.ran or {}).items():
+        if pcpu in pcpus:
+            key, who = owners.get(tid) or ((tid, 0), f"{name} ({SHORT_LIVED})")
+            runs.setdefault(pcpu, []).append((key, who, float(ran_ns)))
+    return runs
 
 
 def _vm_wait(vm: str, items: list[Spent | _Quiet], throttled_ns: int, view: _View) -> VmWait:

@@ -22,19 +22,25 @@ OTHERS = "others"
 SLACK = 0.02
 SLACK_NS = 20_000_000
 """/proc/stat counts in ticks of 10 ms: two of them mean nothing."""
+EXACT_SLACK = 0.05
 MOST_NAMES = 8
 
 FIRST_LOOK = "first look"
 MOVED = "it moved between pCPUs"
 UNNAMED = "short-lived or moving threads"
 NOT_SEEN = "nobody was seen there"
+SHORT_LIVED = "short-lived"
+
+
+Run = tuple[ThreadKey, str, float]
+"""(thread, name, ns that it ran on the pCPU)."""
 
 
 @frozen
 class Ledger:
     """One pCPU over the span: (thread, name, ns) of all who stayed there, ns by name of what is no thread, and the unknown."""
 
-    runs: tuple[tuple[ThreadKey, str, float], ...]
+    runs: tuple[Run, ...]
     extra: Mapping[str, float]
     unnamed_ns: float
 
@@ -77,6 +83,19 @@ def ledger_of(spent: Iterable[Spent], before: PcpuTimes | None, after: PcpuTimes
             gap_ns -= part_ns
     runs = tuple((item.key, item.thread.who, float(item.run_ns)) for item in stayed)
     return Ledger(runs, extra, gap_ns if gap_ns > slack_ns else 0.0)
+
+
+def exact_ledger_of(runs: Iterable[Run], before: PcpuTimes | None, after: PcpuTimes | None, span_ns: int) -> Ledger | None:
+    """The ledger of a pCPU from what each thread is known to have run there; None where that is not all of it.
+
+    A thread that has not left the pCPU for long is not counted yet. Interrupts and steal are within the times of whom they hit.
+    """
+    known = tuple(runs)
+    if before is None or after is None or after.idle_ns < before.idle_ns:
+        return Ledger(known, {}, 0.0)
+    idle_ns, irq_ns, steal_ns = (max(now - then, 0) for then, now in zip(before, after, strict=True))
+    gap_ns = span_ns - idle_ns - irq_ns - steal_ns - sum(ns for _, _, ns in known)
+    return Ledger(known, {}, 0.0) if gap_ns <= EXACT_SLACK * span_ns + SLACK_NS else None
 
 
 def _scaled(stayed: list[Spent], excess_ns: float) -> Ledger:

@@ -60,7 +60,8 @@ class HostSample:
     `at_ns` is of a clock that only goes forward; `at_ticks` is the same moment in clock ticks since boot, as thread start times
     are. `threads` are the VMs'. `others` are all the rest of the host, None where nobody looked at them; a thread of them that
     has not run since stands there with its old counters. `throttled_ns` by VM: how long its quota held it, as all its pCPUs
-    together.
+    together. `ran` is exact where it is there: who ran since the sample before, by (pcpu, thread id), with the thread's name
+    and ns; threads that are gone by now and threads that moved are in it.
     """
 
     at_ns: int
@@ -69,3 +70,4 @@ class HostSample:
     others: Threads | None = None
     pcpus: Mapping[int, PcpuTimes] = field(factory=dict)
     throttled_ns: Mapping[str, int] = field(factory=dict)
+    ran: Mapping[tuple[int, int], tuple[str, int]] | None = None

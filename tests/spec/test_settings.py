@@ -18,6 +18,7 @@ max_parallel_starts = 2
 unresponsive_after_s = 2.5
 scopes = false
 api_group = "kvm-operators"
+exact_wait = true
 metrics_address = "[::1]:9101"
 
 [place]
@@ -57,6 +58,7 @@ def test_every_key_is_read() -> None:
         unresponsive_after_s=2.5,
         scopes=False,
         api_group="kvm-operators",
+        exact_wait=True,
         metrics_address="[::1]:9101",
         housekeeping=frozenset({0, 16}),
         host_nodes=frozenset({1}),

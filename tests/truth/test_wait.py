@@ -7,7 +7,7 @@ from attrs import evolve
 from hypothesis import given
 from hypothesis import strategies as st
 
-from qsup.truth.wait import wait_interval, waited_pcpus
+from qsup.truth.wait import WaitInterval, wait_interval, waited_pcpus
 from qsup.truth.wait_blame import FIRST_LOOK, INTERRUPTS, MOST_NAMES, MOVED, NOT_SEEN, OTHERS, STEAL, UNNAMED
 from qsup.truth.wait_samples import Counters, HostSample, PcpuTimes, Thread
 from tests.truth.sampling import MS, SECOND_NS, Act, Host, named, shares_of, thread_of
@@ -259,3 +259,35 @@ def test_whatever_the_counters_say_shares_add_up(
             parts = thread.throttled_share + thread.unknown_share + sum(item.share for item in thread.blame)
             assert parts == pytest.approx(thread.ready_share, abs=1e-9)
             assert thread.unknown_why or not thread.unknown_share
+
+
+STORM = Act("vcpu 0", run_ms=200, wait_ms=700, vm="web1")
+
+
+def exactly(host: Host, ran: dict[tuple[int, int], tuple[str, int]]) -> WaitInterval:
+    before, after = host.samples()
+    found = wait_interval(before, evolve(after, ran={key: (name, ms * MS) for key, (name, ms) in ran.items()}), {})
+    assert found is not None
+    return found[0]
+
+
+def test_where_switches_are_counted_short_lived_and_moving_threads_have_names() -> None:
+    host = Host((STORM, Act("hop[9]", 500, pcpu=2, from_pcpu=1, moves=40)))
+    ran = {(1, 100): ("CPU 0/KVM", 200), (1, 101): ("hop", 300), (1, 900): ("true", 250), (1, 901): ("true", 250),
+           (2, 101): ("hop", 200)}  # fmt: skip
+    interval = exactly(host, ran)
+    thread = thread_of(interval, "vcpu 0")
+    assert named(thread) == {"true (short-lived)": 437.5, "hop[9]": 262.5}
+    assert (interval.exact, thread.unknown_share) == (True, 0)
+
+
+def test_a_thread_that_did_not_leave_its_pcpu_is_told_by_sampling() -> None:
+    host = Host((STORM, Act("burn[9]", 800)))
+    thread = thread_of(exactly(host, {(1, 100): ("CPU 0/KVM", 200)}), "vcpu 0")
+    assert named(thread) == {"burn[9]": 700}
+
+
+def test_a_waiting_thread_that_moved_has_no_names_either() -> None:
+    host = Host((evolve(STORM, moves=3),))
+    thread = thread_of(exactly(host, {(1, 900): ("true", 800), (1, 100): ("x", 200)}), "vcpu 0")
+    assert (named(thread), thread.unknown_why) == ({}, "it moved between pCPUs")

@@ -56,6 +56,8 @@ def _summary(report: Json) -> str:
         parts.append(f"skew of its vCPUs {_percent(vms[0]['skew_share'])} %")
     if report["steal_share"] >= _SHOWN:
         parts.append(f"the host's own hypervisor took {_percent(report['steal_share'])} %")
+    if report.get("exact"):
+        parts.append("every switch counted")
     if all(thread["ready_share"] < _SHOWN for vm in vms for thread in vm["threads"]):
         parts.append("nobody waited")
     return ", ".join(parts)
