@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import shutil
+import subprocess
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -312,3 +314,18 @@ async def test_a_vm_that_is_off_has_a_phase_and_no_threads(autojump_clock: trio.
     for family in families.values():
         assert family.name.endswith("_total") == (family.kind == "counter"), family.name
         assert family.help.endswith(".")
+
+
+@pytest.mark.skipif(shutil.which("promtool") is None, reason="promtool (Debian: prometheus) is not installed")
+async def test_promtool_has_nothing_to_say(autojump_clock: trio.testing.MockClock) -> None:
+    async with open_scene() as scene, answering(scene):
+        scene.vm.past.starts.append(StartView(1000.0, "running", 60.0, (StageView("plan", 2.5),)))
+        await trio.sleep(2)
+        text = text_of(scene.metrics.families())
+    assert promtool(text) == (0, "")
+
+
+def promtool(text: bytes) -> tuple[int, str]:
+    """Its verdict: exit code and words."""
+    done = subprocess.run(["promtool", "check", "metrics"], input=text, capture_output=True, check=False)
+    return done.returncode, (done.stdout + done.stderr).decode()
