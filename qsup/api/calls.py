@@ -9,6 +9,7 @@ from attrs import field, frozen
 
 from qsup.api.peers import Peer
 from qsup.api.registry import Registry
+from qsup.supervisor.wait_watch import WaitReport
 
 
 @frozen
@@ -41,9 +42,18 @@ class TextReply:
 
 @frozen
 class ReportsReply:
-    """Server-sent reports on who waits, of one VM or of all, from now on."""
+    """Server-sent events from now on, one for each report on waiting, which comes once a second: `line` makes its JSON."""
 
-    vm: str | None
+    line: Callable[[WaitReport], bytes]
+
+
+@frozen
+class RefreshReply:
+    """Server-sent events: `first`, then what `ask` returns every `interval_s`, where it is another answer than before."""
+
+    first: Mapping[str, object]
+    ask: Callable[[], Awaitable[Mapping[str, object]]]
+    interval_s: float
 
 
 @frozen
@@ -62,5 +72,5 @@ class UpgradeReply:
     stream: trio.abc.Stream
 
 
-Reply = JsonReply | TextReply | ReportsReply | EventsReply | UpgradeReply
+Reply = JsonReply | TextReply | ReportsReply | RefreshReply | EventsReply | UpgradeReply
 Handler = Callable[[Call], Awaitable[Reply]]

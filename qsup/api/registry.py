@@ -10,9 +10,11 @@ import trio
 
 from qsup.plan.ledger import Ledger
 from qsup.supervisor.metric import Family
+from qsup.supervisor.top_view import TopFrame
 from qsup.supervisor.view import CmdlineView, EventView, Outcome, VmView
 from qsup.supervisor.wait_watch import WaitReport
 from qsup.truth.audit.report import AuditReport
+from qsup.truth.host_map import HostMap
 from qsup.truth.page_moves import MemoryMended
 from qsup.truth.verified import VmVerified
 from qsup.truth.wait_history import WaitMinute
@@ -98,8 +100,8 @@ class Registry(Protocol):
         """The truth table of one VM, gathered now; its pages are counted anew."""
         ...
 
-    async def verify_all(self) -> Sequence[VmVerified]:
-        """The truth tables of all VMs, ascending by name; pages as they were counted last."""
+    async def verify_all(self, name: str | None = None) -> Sequence[VmVerified]:
+        """The truth tables of all VMs, ascending by name, or that of one; pages as they were counted last."""
         ...
 
     async def repair_memory(self, name: str) -> MemoryMended:
@@ -128,6 +130,18 @@ class Registry(Protocol):
 
     def follow_wait(self) -> AbstractAsyncContextManager[trio.MemoryReceiveChannel[WaitReport]]:
         """Every report from now on, one a second as long as anybody follows. A channel that ends by itself means "lagged"."""
+        ...
+
+    def top(self, report: WaitReport | None, name: str | None) -> TopFrame:
+        """What `top` shows of the moment of a report: all VMs, or one with its threads. Whoever asks is taken to watch."""
+        ...
+
+    async def topology(self) -> HostMap:
+        """The machine with all VMs in their seats.
+
+        Raises:
+            KernelRefused: host.pages-unreadable.
+        """
         ...
 
     def metrics(self) -> Sequence[Family]:

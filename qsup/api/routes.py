@@ -14,8 +14,10 @@ from qsup.api.handlers.events import follow_events, list_events
 from qsup.api.handlers.lifecycle import pause, reset, restart, resume, start, stop
 from qsup.api.handlers.metrics import read_metrics
 from qsup.api.handlers.monitor import hmp, qmp
+from qsup.api.handlers.pictures import follow_timeline, follow_topology, read_timeline, read_topology
 from qsup.api.handlers.reading import read_cmdline, read_host, read_ledger, read_vm, read_vms
-from qsup.api.handlers.verifying import read_all_verified, read_verified, repair_memory
+from qsup.api.handlers.top import follow_top, read_top
+from qsup.api.handlers.verifying import follow_verified, read_all_verified, read_verified, repair_memory
 from qsup.api.handlers.waiting import follow_wait, read_wait
 from qsup.errors import BadRequest
 
@@ -31,7 +33,7 @@ class Route:
 
 
 _EVENT_QUERY = frozenset({"after", "vm"})
-_WAIT_QUERY = frozenset({"vm"})
+_VM_QUERY = frozenset({"vm"})
 _AUDIT_QUERY = frozenset({"skip"})
 
 ROUTES: tuple[Route, ...] = (
@@ -40,8 +42,11 @@ ROUTES: tuple[Route, ...] = (
     Route("GET", "/v1/vms", read_vms),
     Route("GET", "/v1/vms/{name}", read_vm),
     Route("GET", "/v1/vms/{name}/cmdline", read_cmdline),
+    Route("GET", "/v1/vms/{name}/timeline", read_timeline),
+    Route("GET", "/v1/vms/{name}/timeline/stream", follow_timeline),
     Route("GET", "/v1/vms/{name}/verify", read_verified),
     Route("GET", "/v1/verify", read_all_verified),
+    Route("GET", "/v1/verify/stream", follow_verified, _VM_QUERY),
     Route("GET", "/v1/audit", read_audit, _AUDIT_QUERY),
     Route("POST", "/v1/vms/{name}/repair-memory", repair_memory),
     Route("POST", "/v1/vms/{name}/start", start),
@@ -55,8 +60,12 @@ ROUTES: tuple[Route, ...] = (
     Route("GET", "/v1/vms/{name}/console", open_console),
     Route("GET", "/v1/events", list_events, _EVENT_QUERY),
     Route("GET", "/v1/events/stream", follow_events, _EVENT_QUERY),
-    Route("GET", "/v1/wait", read_wait, _WAIT_QUERY),
-    Route("GET", "/v1/wait/stream", follow_wait, _WAIT_QUERY),
+    Route("GET", "/v1/wait", read_wait, _VM_QUERY),
+    Route("GET", "/v1/wait/stream", follow_wait, _VM_QUERY),
+    Route("GET", "/v1/top", read_top, _VM_QUERY),
+    Route("GET", "/v1/top/stream", follow_top, _VM_QUERY),
+    Route("GET", "/v1/topology", read_topology),
+    Route("GET", "/v1/topology/stream", follow_topology),
     Route("GET", "/metrics", read_metrics),
 )
 

@@ -13,11 +13,12 @@ from typing import TypeVar
 
 import trio
 
-from qsup.api.calls import Call, EventsReply, JsonReply, Reply, ReportsReply, TextReply, UpgradeReply
+from qsup.api.calls import Call, EventsReply, JsonReply, RefreshReply, Reply, ReportsReply, TextReply, UpgradeReply
 from qsup.api.connection import HttpConnection, Request
 from qsup.api.event_stream import send_events
 from qsup.api.limits import Limits
 from qsup.api.peers import Authorize, Peer, peer_of
+from qsup.api.refresh_stream import send_refreshed
 from qsup.api.registry import Registry
 from qsup.api.relay import relay
 from qsup.api.report_stream import send_reports
@@ -110,16 +111,22 @@ class _Server:
             case TextReply(text, content_type):
                 await http.send_body(200, text, content_type)
                 return http.next_cycle()
-            case ReportsReply() as watching:
-                await _while_connected(http, lambda: send_reports(http, self._registry, watching))
-                return http.next_cycle()
-            case EventsReply() as following:
-                await _while_connected(http, lambda: send_events(http, self._registry, following, self._limits.keep_alive_s))
+            case ReportsReply() | RefreshReply() | EventsReply() as stream:
+                await _while_connected(http, lambda: self._stream(http, stream))
                 return http.next_cycle()
             case UpgradeReply(protocol, far):
                 async with far:
                     await relay(http, far, await http.switch_protocol(protocol))
         return False
+
+    async def _stream(self, http: HttpConnection, reply: ReportsReply | RefreshReply | EventsReply) -> None:
+        match reply:
+            case ReportsReply():
+                await send_reports(http, self._registry, reply)
+            case RefreshReply():
+                await send_refreshed(http, reply, self._limits.keep_alive_s)
+            case EventsReply():
+                await send_events(http, self._registry, reply, self._limits.keep_alive_s)
 
     async def _reply_to(self, peer: Peer, request: Request) -> Reply:
         reply = await _contain(lambda: self._handle(peer, request), f"{request.method} {request.target} failed")

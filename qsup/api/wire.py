@@ -73,6 +73,12 @@ def vms_json(views: Sequence[VmView]) -> Json:
     return {"vms": [vm_summary_json(view) for view in views]}
 
 
+def timeline_json(view: VmView) -> Json:
+    """The last starts of one VM, oldest first."""
+    starts = sorted(view.starts, key=lambda start: start.started_at_s)
+    return {"vm": view.name, "starts": [_object_of(start) for start in starts]}
+
+
 def event_json(event: EventView) -> Json:
     """One event."""
     return _object_of(event)

@@ -14,6 +14,7 @@ import trio
 
 import qsup
 from qsup.errors import BadRequest, KernelRefused, QsupError
+from qsup.host.facts import read_host_facts
 from qsup.host.own_process import read_own_process
 from qsup.host.sched_samples import SchedSamples
 from qsup.plan.ledger import Ledger
@@ -35,12 +36,15 @@ from qsup.supervisor.power_memory import power_at_first_sight
 from qsup.supervisor.publish import full_view_of, view_of
 from qsup.supervisor.requests import Requests, Verb
 from qsup.supervisor.services import Services
+from qsup.supervisor.top import Top
+from qsup.supervisor.top_view import TopFrame
 from qsup.supervisor.verifying import verify_all, verify_vm
 from qsup.supervisor.view import CmdlineView, EventView, Outcome, VmView
 from qsup.supervisor.vm_state import VmState
 from qsup.supervisor.vm_task import run_vm
 from qsup.supervisor.wait_watch import WaitReport, WaitWatch
 from qsup.truth.audit.report import AuditReport
+from qsup.truth.host_map import HostMap, map_of
 from qsup.truth.page_moves import MemoryMended
 from qsup.truth.verified import VmVerified
 from qsup.truth.wait_history import WaitMinute
@@ -60,16 +64,18 @@ class Supervisor:
         self._watch = FleetWatch(services)
         self._waits = WaitWatch(services.fleet, SchedSamples(exact=services.settings.exact_wait), refused=self._tell_refusal)
         self._metrics = Metrics(services, self._waits)
+        self._top = Top(services.fleet)
         self._begun_s = time.time()
         self._files_known = False
 
     async def run_samplers(self) -> None:
-        """Watch all threads and all monitors; sample who waits, and what the metrics need between two scrapes; for ever."""
+        """Watch all threads and all monitors; sample who waits, what metrics need between two scrapes and what `top` shows."""
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._watch.run)
             nursery.start_soon(watch_monitors, self._services.fleet)
             nursery.start_soon(self._waits.run)
             nursery.start_soon(self._metrics.run)
+            nursery.start_soon(self._top.run)
 
     def add(self, vm: VmState) -> None:
         """Take a VM into the fleet and start its task."""
@@ -208,9 +214,9 @@ class Supervisor:
         """The truth table of one VM, its pages counted anew."""
         return await verify_vm(self._vm(name))
 
-    async def verify_all(self) -> Sequence[VmVerified]:
-        """The truth tables of all VMs, ascending by name."""
-        return await verify_all(self._services.fleet.values())
+    async def verify_all(self, name: str | None = None) -> Sequence[VmVerified]:
+        """The truth tables of all VMs, ascending by name, or that of one; pages as they were counted last."""
+        return await verify_all(self._services.fleet.values() if name is None else [self._vm(name)])
 
     async def repair_memory(self, name: str) -> MemoryMended:
         """Move a VM's misplaced pages to the planned nodes.
@@ -242,6 +248,20 @@ class Supervisor:
     def follow_wait(self) -> AbstractAsyncContextManager[trio.MemoryReceiveChannel[WaitReport]]:
         """Every report from now on."""
         return self._waits.follow()
+
+    def top(self, report: WaitReport | None, name: str | None) -> TopFrame:
+        """What `top` shows of a moment: all VMs, or one with its threads."""
+        return self._top.frame(report, name)
+
+    async def topology(self) -> HostMap:
+        """The machine with everybody in their seats.
+
+        Raises:
+            KernelRefused: host.pages-unreadable.
+        """
+        ledger = await self._services.reservations.current()
+        facts = await trio.to_thread.run_sync(lambda: read_host_facts(bridges=(), images=(), files=()))
+        return map_of(facts, self._services.policy, ledger)
 
     def metrics(self) -> Sequence[Family]:
         """Everything that is counted."""

@@ -14,15 +14,18 @@ from qsup.api.registry import Verb
 from qsup.errors import BadRequest, QmpRefused
 from qsup.plan.ledger import Ledger
 from qsup.supervisor.metric import Family
+from qsup.supervisor.top_view import TopFrame
 from qsup.supervisor.view import CmdlineView, EventView, Outcome, VmView
 from qsup.supervisor.wait_watch import WaitReport
 from qsup.truth.audit.report import AuditReport
 from qsup.truth.audit.table import rule_of
+from qsup.truth.host_map import HostMap
 from qsup.truth.page_moves import MemoryMended
 from qsup.truth.verified import VmVerified
 from qsup.truth.wait_history import WaitMinute
 from tests.api.audited import troubled_without
 from tests.api.reports import FIRST_REPORT, METRICS, WAIT_MINUTES, WAIT_REPORT
+from tests.api.tops import TOP_FRAME, top_of_one
 from tests.api.verified import ABSENT, MENDED, SOUND, TROUBLED
 from tests.api.views import BARE_VM, CMDLINE, EVENT, FULL_VM, HOST, HOST_EVENT, REFUSED_VM
 
@@ -52,6 +55,7 @@ class MemoryRegistry:
         self.cancelled_waits = 0
         self.backlog = 16
         self.held = Ledger()
+        self.picture = HostMap(2, 2, 1, 2, "0-1", ("web1",), ())
         self.guest_ends: list[trio.abc.Stream] = []
         self._followers: set[trio.MemorySendChannel[EventView]] = set()
         self._used = trio.lowlevel.ParkingLot()
@@ -154,8 +158,8 @@ class MemoryRegistry:
         self.view(name)
         return {table.vm: table for table in (ABSENT, TROUBLED)}.get(name, evolve(SOUND, vm=name))
 
-    async def verify_all(self) -> Sequence[VmVerified]:
-        return [ABSENT, SOUND, TROUBLED]
+    async def verify_all(self, name: str | None = None) -> Sequence[VmVerified]:
+        return [ABSENT, SOUND, TROUBLED] if name is None else [await self.verify(name)]
 
     async def repair_memory(self, name: str) -> MemoryMended:
         if self.view(name).pid is None:
@@ -187,6 +191,15 @@ class MemoryRegistry:
             self.wait_followers.discard(send)
             self._used.unpark_all()
             send.close()
+
+    def top(self, report: WaitReport | None, name: str | None) -> TopFrame:
+        if report is None:
+            return TopFrame(TOP_FRAME.at_s, None, False, False, None, TOP_FRAME.vms[1:2])
+        frame = TOP_FRAME if name is None else top_of_one(name)
+        return evolve(frame, at_s=report.at_s, blamed=report.interval.blamed, settled=report.interval.blamed)
+
+    async def topology(self) -> HostMap:
+        return self.picture
 
     def metrics(self) -> Sequence[Family]:
         return METRICS

@@ -8,9 +8,11 @@ from typing import Any
 
 import attrs
 import pytest
+from attrs import evolve
 
 from qsup.api import wire
 from qsup.api.audit_wire import audit_json, rule_json
+from qsup.api.top_wire import top_json
 from qsup.api.verify_wire import all_verified_json, mended_json, verified_json
 from qsup.api.wait_wire import wait_json, wait_line
 from qsup.errors import (
@@ -25,7 +27,7 @@ from qsup.errors import (
 )
 from qsup.truth.audit.table import rule_of
 from qsup.truth.wait import ThreadWait, VmWait
-from tests.api import audited, reports, verified, views
+from tests.api import audited, reports, tops, verified, views
 
 GOLDEN = Path(__file__).parent / "golden"
 
@@ -59,6 +61,9 @@ SHAPES: dict[str, object] = {
     "wait": wait_json(reports.WAIT_REPORT, None, None),
     "wait-of-one": wait_json(reports.WAIT_REPORT, "web1", reports.WAIT_MINUTES),
     "wait-not-yet": wait_json(None, None, None),
+    "top": top_json(tops.TOP_FRAME),
+    "top-of-one": top_json(tops.top_of_one("web1")),
+    "timeline": wire.timeline_json(evolve(views.FULL_VM, starts=tops.STARTS)),
     "error-internal": wire.internal_error_json(),
     **{f"error-{name}": wire.error_json(error)[1] for name, (_, error) in ERRORS.items()},
 }

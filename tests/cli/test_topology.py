@@ -11,7 +11,7 @@ from xml.etree import ElementTree
 import pytest
 
 from qsup.api.client import Json
-from qsup.cli.offline.topology import map_json
+from qsup.api.topology_wire import map_json
 from qsup.cli.render.topology_svg import topology_svg
 from qsup.cli.render.topology_text import topology_text
 from qsup.cli.terminal import PLAIN

@@ -16,8 +16,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from qsup.api.topology_wire import map_json
 from qsup.bytesize import GIB, MIB
-from qsup.cli.offline.topology import map_json
 from qsup.cli.render.topology_svg import topology_svg
 from qsup.cli.render.topology_text import topology_text
 from qsup.cli.terminal import PLAIN

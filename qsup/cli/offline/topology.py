@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 
-from qsup.api.client import Json, Rejected
+from qsup.api.client import Rejected
+from qsup.api.topology_wire import map_json
 from qsup.api.wire import error_json
 from qsup.cli import exit_codes
 from qsup.cli.offline.current import Current, current_of
@@ -22,7 +22,6 @@ from qsup.errors import QsupError
 from qsup.host.facts import read_host_facts
 from qsup.host.record import record_host
 from qsup.plan.policy import HostPolicy
-from qsup.process.json_shape import text_of
 from qsup.truth.host_map import HostMap, map_of
 
 _WIDTH = 80
@@ -89,9 +88,4 @@ def _show(args: argparse.Namespace) -> int:
 def _map(host: Host, policy: HostPolicy, current: Current) -> HostMap:
     return map_of(read_host_facts(root=host.root), policy, current.ledger)
 
-
-def map_json(picture: HostMap) -> Json:
-    """The map as plain JSON, with the names of `truth/host_map.py`."""
-    document: Json = json.loads(text_of(picture))
-    return document
 
