@@ -112,13 +112,16 @@ class Client:
         """
         return self._send(method, target, [], body, timeout_s)
 
-    def follow(self, target: str) -> Iterator[ServerEvent]:
+    def follow(self, target: str, silence_s: float = _STREAM_SILENCE_S) -> Iterator[ServerEvent]:
         """Server-sent events as they come; ends where the daemon ends the stream.
+
+        Args:
+            silence_s: how long nothing at all may come before the daemon is given up.
 
         Raises:
             ClientError: of any class; DaemonAbsent where the daemon dies.
         """
-        with self._send("GET", target, ["Accept: text/event-stream"], None, _STREAM_SILENCE_S) as reply:
+        with self._send("GET", target, ["Accept: text/event-stream"], None, silence_s) as reply:
             reply.read_head()
             yield from _events_of(reply.lines())
 

@@ -31,8 +31,9 @@ VERBS: dict[str, Verb] = {
     "verify": Verb(_HERE + "verify", "is it so? every thread, page and device against its plan"),
     "console": Verb(_HERE + "console", "attach to a VM's serial console"),
     "events": Verb(_HERE + "events", "what happened, and what happens"),
-    "timeline": Verb(_HERE + "timeline", "the stages of a VM's last start, in milliseconds"),
+    "timeline": Verb(_HERE + "timeline", "the stages of a VM's last starts, in milliseconds"),
     "wait": Verb(_HERE + "wait", "who waited for a pCPU, and who ran there instead"),
+    "top": Verb(_HERE + "top", "all of it live, full screen"),
     "qmp": Verb(_HERE + "qmp", "send one QMP command to a VM's QEMU"),
     "hmp": Verb(_HERE + "hmp", "send one line to a VM's human monitor"),
 }

@@ -13,6 +13,7 @@ import trio
 from qsup.cli.verb_table import VERBS
 from tests.api.serving import serving
 from tests.cli.running import ENVIRONMENT
+from tests.cli.top.terminal import on_terminal
 
 PROBE = """
 import json, os, sys
@@ -39,6 +40,7 @@ CLIENT_WORDS = {
     "events": ["events"],
     "timeline": ["timeline", "web1"],
     "wait": ["wait", "web1"],
+    "top": ["top", "--once"],
     "verify": ["verify", "big1"],
     "audit": ["audit"],
     "qmp": ["qmp", "web1", "query-status"],
@@ -87,6 +89,20 @@ async def test_client_verbs_load_the_standard_library_only(tmp_path: Path, verb:
     assert loaded & SLOW == set()
     others = {f"qsup.cli.verbs.{other}" for other in VERBS if other != verb}
     assert loaded & others == set()
+
+
+async def test_the_full_screen_alone_loads_textual(tmp_path: Path) -> None:
+    """Of `top` the frame as text and as JSON are client verbs as any other; the screen has a library of its own."""
+    report = tmp_path / "loaded.json"
+    async with serving(tmp_path):
+        command = [sys.executable, "-c", PROBE, str(report), "top"]
+        with on_terminal(command, {"QSUP_RUN_DIR": str(tmp_path)}) as terminal:
+            await trio.to_thread.run_sync(terminal.until, "web1")
+            terminal.press("q")
+            await trio.to_thread.run_sync(terminal.until_ended)
+    loaded = set(json.loads(report.read_text())["loaded"])
+    assert "textual" in foreign(loaded)
+    assert not foreign(loaded) & {"trio", "attr", "attrs", "cattrs", "pyroute2", "psutil"}, "nothing of the daemon's"
 
 
 @pytest.mark.parametrize("words", [["--help"], ["start", "--help"], ["daemon", "--help"], ["check", "--help"]])
