@@ -56,9 +56,9 @@ class TopApp(App[None]):
         Binding("s", "sort(1)"),
         Binding("S", "sort(-1)"),
         Binding("r", "reverse"),
-        Binding("slash", "filter"),
+        Binding("slash", "filter", priority=True),  # done before the next key is looked at, however fast it follows
         Binding("p,space", "hold"),
-        Binding("q,ctrl+c", "quit", priority=False),
+        Binding("q,ctrl+c", "quit"),
         Binding("up,k", "move(-1)"),
         Binding("down,j", "move(1)"),
         Binding("pageup", "leap(-1)"),
@@ -197,8 +197,11 @@ class TopApp(App[None]):
             self._look_at(row.get("vm") or row["name"])
 
     def action_leave(self) -> None:
-        """To all VMs; there: drop the filter."""
-        if self._vm is not None:
+        """Out of the box of words, which drops them; to all VMs; there: drop the filter."""
+        if self.query_one(Input).display:
+            self._table.filter("")
+            self._close_filter()
+        elif self._vm is not None:
             self._look_at(None)
         else:
             self._table.filter("")
@@ -231,9 +234,12 @@ class TopApp(App[None]):
     def action_filter(self) -> None:
         """Ask for words."""
         box = self.query_one(Input)
+        if box.display:
+            box.insert_text_at_cursor("/")
+            return
         box.value = self._table.words
         box.display = True
-        box.focus()
+        self.set_focus(box)
 
     def on_input_changed(self, event: Input.Changed) -> None:
         """Filter while words are written."""
@@ -243,13 +249,6 @@ class TopApp(App[None]):
     def on_input_submitted(self) -> None:
         """Keep the words."""
         self._close_filter()
-
-    def key_escape(self) -> None:
-        """Escape in the box of words drops them."""
-        box = self.query_one(Input)
-        if box.display:
-            self._table.filter("")
-            self._close_filter()
 
     def _close_filter(self) -> None:
         box = self.query_one(Input)

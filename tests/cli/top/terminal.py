@@ -42,7 +42,7 @@ class Terminal:
         """Read until the text has been written; fails where it is not, or the command ends."""
         deadline = time.monotonic() + PATIENCE_S
         while text not in self.text:
-            assert time.monotonic() < deadline, f"not within {PATIENCE_S:.0f} s: {text!r} in\n{self.text[-4000:]}"
+            assert time.monotonic() < deadline, f"not within {PATIENCE_S:.0f} s: {text!r} in\n{self.text[-1500:]}"
             assert self._read(1.0) or self.process.poll() is None, f"it ended without {text!r}:\n{self.text[-4000:]}"
 
     def forget(self) -> None:

@@ -213,7 +213,9 @@ def test_words_filter_while_they_are_written_and_escape_drops_them() -> None:
         assert seen.names() == []
         await seen.press("escape")
         assert len(seen.names()) == 3
-        await seen.press("slash", "q", "enter")
+        assert seen.app.focused is None
+        await seen.press("slash", "q", "q", "enter")
+        assert seen.names() == []
         await seen.press("escape")
         assert len(seen.names()) == 3
 

@@ -58,6 +58,9 @@ def test_keys_pages_and_a_fault() -> None:
     with screen() as (terminal, send):
         send(crowd(100))
         terminal.until("100 VMs: 94 running")
+        terminal.press("/web0\r")
+        terminal.until("with 'web0': ")
+        terminal.press("\x1b")
         for key, words in (("2", "THREAD"), ("3", "HYPERC"), ("4", "MISPLACED"), ("5", "R-MS"), ("6", "BRIDGE")):
             terminal.press(key)
             terminal.until(words)
