@@ -60,7 +60,10 @@ def test_keys_pages_and_a_fault() -> None:
         terminal.until("100 VMs: 94 running")
         terminal.press("/web0\r")
         terminal.until("with 'web0': ")
+        terminal.until_quiet()
+        terminal.forget()
         terminal.press("\x1b")
+        terminal.until("build")
         for key, words in (("2", "THREAD"), ("3", "HYPERC"), ("4", "MISPLACED"), ("5", "R-MS"), ("6", "BRIDGE")):
             terminal.press(key)
             terminal.until(words)
