@@ -24,7 +24,7 @@ def decode(raw: bytes, *, file: str) -> str:
         InvalidInput: spec.file-too-large, spec.not-utf8.
     """
     if len(raw) > MAXIMUM_FILE_BYTES:
-        message = f"the file has {len(raw)} bytes: accepted are at most {MAXIMUM_FILE_BYTES}"
+        message = f"the file has more than {MAXIMUM_FILE_BYTES} bytes: accepted are at most so many"
         raise InvalidInput((Problem("spec.file-too-large", message, "check that this is the right file", file),))
     text = raw.removeprefix(_BOM)
     try:
