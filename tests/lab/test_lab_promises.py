@@ -61,19 +61,29 @@ def test_a_lab_that_cannot_run_is_skipped_with_the_reason_and_fails_where_it_mus
     assert reason in failed.stdout
 
 
+def read_until(terminal: int, wanted: bytes | None) -> bytes:
+    """Read what a terminal shows until it shows the wanted text, or until its other end is closed."""
+    said = bytearray()
+    with suppress(OSError):  # EIO: the last one has closed it
+        while (wanted is None or wanted not in said) and (data := os.read(terminal, 4096)):
+            said += data
+    return bytes(said)
+
+
 def test_a_shell_in_a_host_with_qsup_installed(tmp_path: Path) -> None:
     ours, theirs = pty.openpty()
     command = [sys.executable, "-m", "tests.lab", "shell"]
     known = {**os.environ, "TMPDIR": str(tmp_path), "TERM": "dumb"}
     with subprocess.Popen(command, cwd=PROJECT, env=known, stdin=theirs, stdout=theirs, stderr=theirs) as shell:
         os.close(theirs)
-        os.write(ours, b"qsup topology; qsup list; exit 7\r")
-        said = bytearray()
-        with suppress(OSError):  # EIO: the last one has closed the terminal
-            while data := os.read(ours, 4096):
-                said += data
-        status = shell.wait(RUN_S)
-    os.close(ours)
+        try:
+            said = read_until(ours, b"# ")  # what is typed before the prompt is discarded when the terminal is made raw
+            os.write(ours, b"qsup topology; qsup list; exit 7\r")
+            said += read_until(ours, None)
+            status = shell.wait(RUN_S)
+        finally:
+            shell.kill()
+            os.close(ours)
     text = said.decode(errors="replace")
     assert status == 7, text
     assert "node 1" in text
