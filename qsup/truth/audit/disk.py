@@ -77,7 +77,7 @@ def _stacked(facts: AuditFacts, plan: VmPlan, disk: DiskPlan, image: ImageTuning
         return None
     what = f"{disk.disk_id} of {plan.name} ({image.path}) reads through {depth} images"
     evidence = tuple(Evidence(path, f"image {number}") for number, path in enumerate((image.path, *image.below)))
-    return Found(plan.name, what, evidence, {"path": image.path, "base": image.below[-1]})
+    return Found(plan.name, what, evidence, {"path": image.path})
 
 
 def _images(facts: AuditFacts) -> Iterable[tuple[VmPlan, DiskPlan, ImagePlan, ImageTuning | None]]:
@@ -264,7 +264,7 @@ RULES = (
         "low",
         "What the upper images do not have is looked up in each one below.",
         UNKNOWN_COST,
-        "qemu-img rebase -b {base} -F FORMAT {path}   # with the VM off; or qemu-img convert to one image",
+        "qemu-img convert -O qcow2 {path} {path}.new   # with the VM off, then rename",
         ("the VMs' plans",),
         _deep_chain,
     ),

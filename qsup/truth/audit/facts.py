@@ -15,7 +15,7 @@ from qsup.truth.suspects import AgentFacts
 _NUMBER = re.compile(r"-?[0-9]{1,18}", re.ASCII)
 _CHOSEN = re.compile(r"\[([a-z+_-]+)\]", re.ASCII)
 _ON = frozenset({"Y", "y", "1", "on", "enabled"})
-_OFF = frozenset({"N", "n", "0", "off", "disabled"})
+_OFF = frozenset({"N", "n", "0", "off", "disabled", "never"})
 
 
 @frozen
@@ -38,7 +38,7 @@ class Told:
 
     @property
     def is_on(self) -> bool | None:
-        """A switch: Y or 1, N or 0; None for anything else."""
+        """A switch: Y or 1, N, 0 or never; None for anything else."""
         return True if self.word in _ON else False if self.word in _OFF else None
 
     @property

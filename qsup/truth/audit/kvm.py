@@ -167,7 +167,7 @@ RULES = (
         "modprobe -r {module} && modprobe {module} {parameter}=1   # with all VMs off",
         ("/sys/module/kvm_intel/parameters/ept", "/sys/module/kvm_amd/parameters/npt"),
         _no_paging,
-        "no options line for it in /etc/modprobe.d, no kvm_*.ept=0 on the kernel command line",
+        "no options line for it in /etc/modprobe.d, no {module}.{parameter}=0 on the kernel command line",
     ),
     Rule(
         "kvm.nested-passed",

@@ -82,7 +82,7 @@ def _numa_balancing(facts: AuditFacts) -> Answer:
     if not bound:
         return Irrelevant("no VM's memory is bound to nodes")
     number = facts.memory.numa_balancing.number
-    what = f"the kernel unmaps pages of {_named(bound)} to see who uses them, though their place is decided"
+    what = f"AutoNUMA scans what is not bound in the processes of {_named(bound)}, whose place is decided"
     return of_one(facts.memory.numa_balancing, None if number is None else bool(number & 1), what)
 
 
@@ -199,7 +199,7 @@ RULES = (
     Rule(
         "memory.ksm-across-nodes",
         "KSM merges pages across nodes",
-        "medium",
+        "low",
         "A merged page lies on one node, and everybody on the others reads it from afar.",
         UNKNOWN_COST,
         "echo 2 > /sys/kernel/mm/ksm/run && echo 0 > /sys/kernel/mm/ksm/merge_across_nodes && echo 1 > /sys/kernel/mm/ksm/run",
@@ -219,9 +219,9 @@ RULES = (
     ),
     Rule(
         "memory.numa-balancing",
-        "AutoNUMA works on VMs that are bound to nodes",
-        "medium",
-        "It unmaps pages and takes a fault for each, in order to move what must not be moved.",
+        "AutoNUMA beside VMs that are bound to nodes",
+        "low",
+        "Bound memory and hugepages it leaves alone; the rest it unmaps to see who touches it: faults that lead nowhere.",
         UNKNOWN_COST,
         "sysctl -w kernel.numa_balancing=0",
         ("/proc/sys/kernel/numa_balancing",),

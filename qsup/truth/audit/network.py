@@ -295,7 +295,7 @@ RULES = (
         "low",
         "One pCPU takes all packets for all VMs out of the NIC.",
         UNKNOWN_COST,
-        "ethtool -L {link} combined N   # ethtool -l {link} tells how many it has",
+        "ethtool -l {link}   # tells how many it may have; then ethtool -L {link} combined N",
         ("/sys/class/net/LINK/queues",),
         _hardware_queues,
         "the link's settings in systemd.link(5)",

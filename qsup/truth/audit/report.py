@@ -5,6 +5,7 @@ Strategy: a rule that trips in many places is one finding with many places, so t
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Collection, Iterable
 
 from attrs import frozen
@@ -12,6 +13,8 @@ from attrs import frozen
 from qsup.truth.audit.facts import AuditFacts
 from qsup.truth.audit.rule import SEVERITIES, Cost, Evidence, Found, Irrelevant, Rule, Severity, Unknown
 from qsup.truth.audit.table import RULES
+
+_NAMES = frozenset({"file", "link", "path", "unit", "vm"})
 
 
 @frozen
@@ -85,8 +88,9 @@ def _finding(rule: Rule, found: Iterable[Found]) -> Finding:
 
 
 def _filled(template: str, found: Found) -> str:
+    """The command for one place. Names that others gave are quoted, since the command is pasted into a root shell."""
     for word, value in found.fill.items():
-        template = template.replace(f"{{{word}}}", value)
+        template = template.replace(f"{{{word}}}", shlex.quote(value) if word in _NAMES else value)
     return template
 
 
