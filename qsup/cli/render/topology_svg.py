@@ -72,7 +72,7 @@ class _Sheet:
         groups = [self._cache_box(cache) for cache in node["caches"]]
         columns = 1 if self._named else 2 if len(self._host["nodes"]) > 1 else 4
         parts, width, height = flowed(groups, columns, gap=_GAP)
-        width = max(width, 400)
+        width = max(width, 450)
         memory = self._memory(node, width)
         inside = [*memory, f'<g transform="translate({_PAD} {_HEAD + len(memory) * _LINE + _GAP})">', *parts, "</g>"]
         frame = box(width + 2 * _PAD, _HEAD + len(memory) * _LINE + height + 2 * _GAP, "#f5f7fa", "#9aa5b1", radius=8)
@@ -151,7 +151,9 @@ class _Sheet:
 def _pages(pool: Json) -> str:
     promised = f", {pool['due']} promised" if pool["due"] else ""
     foreign = f", {pool['foreign']} foreign" if pool["foreign"] else ""
-    return f"{pool['free']} free of {pool['total']}{promised}{foreign}"
+    short = pool["due"] - pool["free"]
+    grows = f", {short} to grow" if short > 0 else ""
+    return f"{pool['free']} free of {pool['total']}{promised}{grows}{foreign}"
 
 
 def _pcpus_of(node: Json) -> Iterator[tuple[Json, Json, Json]]:

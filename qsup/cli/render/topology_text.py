@@ -96,7 +96,9 @@ def _listed(names: Sequence[str]) -> str:
 def _pool(pool: Json) -> str:
     parts = [f"{pool['free']} free of {pool['total']} pages of {short_size(pool['page_size_bytes'])}"]
     due = f" ({pool['due']} yet to take)" if pool["due"] else ""
+    grows = pool["due"] - pool["free"]
     parts += [f"{pool['held']} for VMs{due}"] if pool["held"] else []
+    parts += [f"must grow by {grows}"] if grows > 0 else []
     parts += [f"{pool[word]} {word}" for word in ("reserved", "surplus") if pool[word]]
     parts += [f"{pool['foreign']} in foreign use"] if pool["foreign"] else []
     return ", ".join(parts)
