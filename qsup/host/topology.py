@@ -33,6 +33,7 @@ REMOTE_DISTANCE = 20
 _CORE_LISTS = ("topology/core_cpus_list", "topology/thread_siblings_list")
 _DIE_LISTS = ("topology/die_cpus_list",)
 _SOCKET_LISTS = ("topology/package_cpus_list", "topology/core_siblings_list")
+_SLOW_PERCENT = 80
 _CORE_TYPES = (("cpu_core", "performance"), ("cpu_atom", "efficient"), ("cpu_lowpower", "efficient"))
 _MEMINFO = re.compile(r"(?:Node\s+[0-9]+\s+)?([A-Za-z_()]+):\s+([0-9]{1,15}) kB", re.ASCII)
 _PROCESSOR = re.compile(r"^processor\s*:\s*([0-9]{1,4})\s*$", re.ASCII | re.MULTILINE)
@@ -65,6 +66,7 @@ def read_pcpus(root: str = "/") -> tuple[PcpuFacts, ...]:
     cores = _dense(core_keys, present)
     l3_groups = _dense(_l3_leaders(root, online), ())
     speeds = _max_khz(root, online, core_keys)
+    types = marks.types or _types_by_speed(online, speeds)
     return tuple(
         PcpuFacts(
             pcpu=pcpu,
@@ -77,7 +79,7 @@ def read_pcpus(root: str = "/") -> tuple[PcpuFacts, ...]:
             isolated=pcpu in marks.isolated,
             nohz_full=pcpu in marks.nohz_full,
             max_khz=speeds.get(pcpu),
-            core_type=marks.types.get(pcpu),
+            core_type=types.get(pcpu),
         )
         for pcpu in sorted(present)
     )
@@ -219,6 +221,19 @@ def _max_khz(root: str, online: Iterable[int], core_keys: Mapping[int, Hashable]
             by_core[key] = read_count(root, f"{CPU_DIR}/cpu{pcpu}/cpufreq/cpuinfo_max_freq")
     speeds = {pcpu: by_core[core_keys[pcpu]] for pcpu in online}
     return {pcpu: speed for pcpu, speed in speeds.items() if speed}
+
+
+def _types_by_speed(online: Iterable[int], speeds: Mapping[int, int]) -> dict[int, str]:
+    """Core types of a processor whose kernel names none (AMD's dense cores): told apart by how fast they may run.
+
+    None where a speed is not known, or where all are nearly alike: the best cores of one kind differ by some percent.
+    """
+    if not speeds or any(pcpu not in speeds for pcpu in online):
+        return {}
+    least = max(speeds.values()) * _SLOW_PERCENT // 100
+    if min(speeds.values()) >= least:
+        return {}
+    return {pcpu: "efficient" if speed < least else "performance" for pcpu, speed in speeds.items()}
 
 
 def node_numbers(root: str = "/") -> tuple[int, ...]:

@@ -70,6 +70,33 @@ def hybrid() -> Machine:
     )
 
 
+def hybrid_unnamed() -> Machine:
+    """AMD: 4 cores and 8 dense ones, all with SMT, of which the kernel tells nothing but how fast they may run; 2 L3 groups.
+
+    The fast ones differ a little (preferred cores).
+    """
+    fast = {0: 5_150_000, 1: 5_150_000, 2: 5_050_000, 3: 4_950_000}
+    pcpus = [
+        Pcpu(
+            pcpu=thread * 12 + core,
+            node=0,
+            socket=0,
+            core_id=core,
+            l3=0 if core in fast else 1,
+            max_khz=fast.get(core, 3_300_000),
+        )
+        for thread in range(2)
+        for core in range(12)
+    ]
+    return Machine(
+        pcpus=tuple(pcpus),
+        memory_mib={0: (65536, 60000)},
+        distances={0: (10,)},
+        pools={(0, 2048): (8192, 8192)},
+        vendor="AuthenticAMD",
+    )
+
+
 def offline_isolated() -> Machine:
     """1 socket of 8 cores without SMT: pCPUs 6 and 7 are offline, 2 to 5 isolated, 4 and 5 nohz_full."""
     return Machine(
@@ -215,6 +242,7 @@ HOSTS: Mapping[str, Callable[[], dict[str, str]]] = {
     "two-sockets-smt": lambda: tree_of(two_sockets_smt()),
     "epyc-nps4": lambda: tree_of(epyc_nps4()),
     "hybrid": lambda: tree_of(hybrid()),
+    "hybrid-unnamed": lambda: tree_of(hybrid_unnamed()),
     "offline-isolated": lambda: tree_of(offline_isolated()),
     "memory-only-node": lambda: tree_of(memory_only_node()),
     "xeon-snc": lambda: tree_of(xeon_snc()),

@@ -7,6 +7,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import pytest
+from attrs import evolve
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -75,6 +76,22 @@ def test_core_types_of_a_hybrid_machine(host_root: Callable[[str], str]) -> None
     assert siblings(pcpus)[4] == {8}
     assert pcpus[0].max_khz == 5_400_000
     assert pcpus[15].max_khz == 4_200_000
+
+
+def test_core_types_that_the_kernel_does_not_name(host_root: Callable[[str], str]) -> None:
+    root = host_root("hybrid-unnamed")
+    types = [pcpu.core_type for pcpu in read_pcpus(root)]
+    assert types == (["performance"] * 4 + ["efficient"] * 8) * 2
+    write_tree({f"{CPU}/cpu7/cpufreq/cpuinfo_max_freq": "<unknown>\n"}, root)
+    assert {pcpu.core_type for pcpu in read_pcpus(root)} == {None}
+
+
+def test_cores_that_differ_a_little_are_of_one_type(tmp_path: Path) -> None:
+    for slowest, types in ((4_000_000, {None}), (3_999_999, {"performance", "efficient"})):
+        machine = offline_isolated()
+        pcpus = [evolve(pcpu, max_khz=5_000_000 if pcpu.pcpu else slowest) for pcpu in machine.pcpus]
+        write_tree(tree_of(evolve(machine, pcpus=tuple(pcpus), offline=frozenset())), str(tmp_path))
+        assert {pcpu.core_type for pcpu in read_pcpus(str(tmp_path))} == types
 
 
 def test_offline_isolated_and_nohz_full(host_root: Callable[[str], str]) -> None:
