@@ -18,8 +18,8 @@ from tests.plan.asking import ask, started
 from tests.plan.checker import faults_of
 from tests.plan.strategies import batches, hosts, policies, specs
 
-many = settings(max_examples=250, deadline=None)
-some = settings(max_examples=100, deadline=None)
+many = settings(max_examples=150, deadline=None)
+some = settings(max_examples=60, deadline=None)
 
 
 @many

@@ -9,14 +9,14 @@ from qsup.plan import cost
 from tests.plan.quality import results
 from tests.plan.weights import POINTS
 
-SEEDS = range(1000)
+SEEDS = range(300)
 
 
 def test_seats_are_within_five_percent_of_the_best_and_nothing_possible_is_refused() -> None:
     found = list(results(SEEDS))
     assert [result for result in found if not result.good] == []
     placed = [result for result in found if result.planned is not None]
-    assert len(placed) > 400
+    assert len(placed) > 130
     assert len({result.planned for result in placed}) > 20, "the cases differ in what they cost"
 
 

@@ -149,8 +149,9 @@ def _check(found: Suggestion, facts: HostFacts, ledger: Ledger) -> None:
     after = settle(question.ledger, plan, facts, question.policy)
     plans = [holding.plan for holding in after.holdings.values()]
     pinned = any(one.placement == "pinned" for one in (*plans, *(holding.plan for holding in ledger.holdings.values())))
-    # Pins are taken as written: where they come or go, the pool may have fewer pCPUs than place.overcommit asks for.
-    rules = evolve(question.policy, overcommit=None) if pinned else question.policy
+    # What a pool pCPU carries is counted when a VM is placed. Pins are taken as written, and may leave the pool fewer; when
+    # somebody stops, shared vCPUs that had to borrow another node's pool come home.
+    rules = evolve(question.policy, overcommit=None) if pinned or found.stops else question.policy
     assert faults_of(facts, rules, plans) == []
 
 
