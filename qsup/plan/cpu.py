@@ -103,6 +103,8 @@ def _floating_pins(case: Case, fit: CpuFit, layout: Layout, own: frozenset[int])
 def _last_pins(case: Case, fit: CpuFit, room: CoreRoom, layout: Layout) -> Pins | None:
     """The recorded pins where all of them are still free, on the nodes of the memory, and laid out as asked."""
     recorded = case.record.vcpu_pins if case.record else ()
+    if not recorded:
+        return None
     everyone = [vcpu for share in layout.shares for core in fit.owned_cores(share.vcpus) for vcpu in core]
     if len(recorded) != fit.topology.vcpus or any(len(recorded[vcpu]) != 1 for vcpu in everyone):
         return None

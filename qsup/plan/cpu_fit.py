@@ -52,11 +52,20 @@ class CpuFit:
 
     def owned_cores(self, vcpus: Iterable[int]) -> GuestCores:
         """The guest cores among these vCPUs that get pCPUs of their own (of pinned VMs all)."""
-        return self.topology.guest_cores(set(vcpus) - self.floating)
+        return self._guest_cores(frozenset(vcpus) - self.floating)
 
     def floating_cores(self, vcpus: Iterable[int]) -> GuestCores:
         """The guest cores among these vCPUs that float."""
-        return self.topology.guest_cores(set(vcpus) & self.floating)
+        return self._guest_cores(self.floating.intersection(vcpus))
+
+    def _guest_cores(self, vcpus: frozenset[int]) -> GuestCores:
+        if vcpus not in self._cores:
+            self._cores[vcpus] = self.topology.guest_cores(vcpus)
+        return self._cores[vcpus]
+
+    @cached_property
+    def _cores(self) -> dict[frozenset[int], GuestCores]:
+        return {}
 
     def guest_cores(self, node: int) -> int:
         """How many owned guest cores the node takes (of a pinned VM: all of them where pins lie there)."""
