@@ -1,4 +1,4 @@
-"""Pins of single threads, and all threads of a process as the kernel tells them.
+"""Pins and real-time priorities of single threads, and all threads of a process as the kernel tells them.
 
 Strategy: threads come and go while they are read. A thread that vanishes is left out of a list; only a call about one named
 thread says that it is gone. Source: man 2 sched_setaffinity, man 5 proc_pid_stat, Documentation/scheduler/sched-stats.rst.
@@ -51,6 +51,26 @@ def read_affinity(tid: int) -> frozenset[int]:
         return frozenset(os.sched_getaffinity(tid))
     except OSError as error:
         raise _refused(tid, frozenset(), error) from None
+
+
+def set_realtime(tid: int, priority: int) -> None:
+    """Puts one thread under SCHED_FIFO.
+
+    Raises:
+        KernelRefused: host.thread-gone, host.realtime-refused.
+
+    Touches:
+        sched_setscheduler.
+    """
+    try:
+        os.sched_setscheduler(tid, os.SCHED_FIFO, os.sched_param(priority))
+    except OSError as error:
+        number = error.errno or errno.EIO
+        if number == errno.ESRCH:
+            raise _refused(tid, frozenset(), error) from None
+        text = f"the kernel refused thread {tid} the real-time priority {priority}: {os.strerror(number)}"
+        hint = "run the daemon with CAP_SYS_NICE and without RestrictRealtime=, or leave cpu.realtime_priority out"
+        raise KernelRefused("host.realtime-refused", "sched_setscheduler", number, text, hint) from None
 
 
 def _refused(tid: int, mask: frozenset[int], error: Exception) -> KernelRefused:

@@ -16,7 +16,7 @@ from qsup.plan.own_support import OwnSupport
 from qsup.plan.pins import check_written_set
 from qsup.plan.shared_pool import SharedPool
 from qsup.plan.vmplan import SupportSet
-from qsup.plan.wording import pcpus_text
+from qsup.plan.wording import names_text, pcpus_text
 
 
 @frozen
@@ -61,7 +61,7 @@ def plan_support(
     exclusive = own_exclusive | case.others.exclusive.keys()
     chosen = housekeeping_of(case.host, case.policy, exclusive)
     pool = SharedPool.of(case.host, case.policy, exclusive, case.others.pinned.keys())
-    _warn_of_last_resort(case, chosen & exclusive)
+    _check_last_resort(case, chosen & exclusive)
     _warn_of_policy(case)
     asked = case.spec.cpu.emulator
     if isinstance(asked, frozenset):
@@ -83,8 +83,19 @@ def _check_asked(case: Case, asked: frozenset[int], vcpu_pcpus: frozenset[int]) 
         )
 
 
-def _warn_of_last_resort(case: Case, shared: frozenset[int]) -> None:
-    if shared:
+def _check_last_resort(case: Case, shared: frozenset[int]) -> None:
+    starving = shared & case.others.realtime.keys()
+    if starving:
+        names = names_text({name for pcpu in starving for name in case.others.realtime[pcpu]})
+        case.notes.refuse(
+            "plan.realtime-starves",
+            f"dedicated VMs would own every pCPU, and QEMU's other threads would share {pcpus_text(starving)} with real-time "
+            f"vCPUs ({names}): they would not run there",
+            needed="a pCPU that no VM owns",
+            available="no pCPU",
+            hint=f"give the dedicated VMs one pCPU less, or stop {names}",
+        )
+    elif shared:
         case.notes.warn(
             "plan.no-housekeeping-left",
             f"dedicated VMs own every pCPU: QEMU's other threads run on {pcpus_text(shared)} all the same",

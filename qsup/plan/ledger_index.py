@@ -23,10 +23,10 @@ class LedgerIndex:
     """Claims of all holdings; a key without a claim is absent.
 
     `exclusive` pCPUs belong to one VM alone (its own vCPUs', emptied siblings, own support threads'), `pinned` to explicit
-    pins, `emulators` to emulator sets that were asked for. `written` and `read` are images (`image_keys`). `shared` counts
-    guest nodes with floating vCPUs per tuple of host nodes, `shared_load` their vCPUs per host node. `pages_due` and `base_due`
-    are promised and not yet taken, per (host node, page size) in pages and per host node in bytes; `growth_due` are the pages
-    by which pools will grow for them.
+    pins, `emulators` to emulator sets that were asked for, `realtime` to vCPUs of real-time priority. `written` and `read` are
+    images (`image_keys`). `shared` counts guest nodes with floating vCPUs per tuple of host nodes, `shared_load` their vCPUs
+    per host node. `pages_due` and `base_due` are promised and not yet taken, per (host node, page size) in pages and per host
+    node in bytes; `growth_due` are the pages by which pools will grow for them.
     """
 
     exclusive: Mapping[int, Names] = field(factory=dict)
@@ -42,6 +42,7 @@ class LedgerIndex:
     pages_due: Mapping[tuple[int, int], int] = field(factory=dict)
     base_due: Mapping[int, int] = field(factory=dict)
     growth_due: Mapping[tuple[int, int], int] = field(factory=dict)
+    realtime: Mapping[int, Names] = field(factory=dict)
 
     def reserved(self, holding: Holding) -> LedgerIndex:
         """The index with this holding added."""
@@ -67,6 +68,7 @@ class LedgerIndex:
             pages_due=_summed(self.pages_due, claims.pages_due, sign),
             base_due=_summed(self.base_due, claims.base_due, sign),
             growth_due=_summed(self.growth_due, claims.growth_due, sign),
+            realtime=named(self.realtime, claims.realtime, name),
         )
 
 
@@ -79,11 +81,19 @@ def index_of(holdings: Iterable[Holding]) -> LedgerIndex:
 
 
 def exclusive_pcpus(plan: VmPlan) -> frozenset[int]:
-    """The pCPUs that belong to this VM alone: of its vCPUs (none for shared and pinned ones), and of its other threads."""
+    """The pCPUs that belong to this VM alone: of its vCPUs, and of its other threads.
+
+    None of shared vCPUs; of pinned ones where they are real-time, since nobody else would ever run there.
+    """
     own = plan.emptied | plan.support_pcpus
-    if plan.placement not in ("dedicated", "isolated"):
+    if plan.placement == "shared" or (plan.placement == "pinned" and plan.realtime_priority is None):
         return own
-    return own.union(*(vcpu.pin for vcpu in plan.vcpus if vcpu.vcpu_index not in plan.shared_vcpus))
+    return own | _standing_pcpus(plan)
+
+
+def _standing_pcpus(plan: VmPlan) -> frozenset[int]:
+    """The pCPUs of the vCPUs that do not float."""
+    return frozenset[int]().union(*(vcpu.pin for vcpu in plan.vcpus if vcpu.vcpu_index not in plan.floating))
 
 
 def pages_due(holding: Holding) -> dict[tuple[int, int], int]:
@@ -150,6 +160,7 @@ def _claims_of(holding: Holding) -> LedgerIndex:
         pages_due=pages_due(holding),
         base_due=base_due(holding),
         growth_due=growth_due(holding),
+        realtime={} if plan.realtime_priority is None else dict.fromkeys(_standing_pcpus(plan), own),
     )
 
 

@@ -27,6 +27,7 @@ from qsup.plan.own_support import OwnSupport
 from qsup.plan.paths import plan_paths
 from qsup.plan.pci import device_identities, plan_pci_slots
 from qsup.plan.policy import HostPolicy
+from qsup.plan.realtime import check_realtime, realtime_pcpus
 from qsup.plan.seat import Seat, seat_of
 from qsup.plan.vmplan import SupportSets, VmPlan
 from qsup.spec.vmspec import VmSpec
@@ -79,6 +80,8 @@ def planned(case: Case) -> VmPlan | None:
     slots = plan_pci_slots(case, (*identities[0], *identities[1]))
     disks = plan_disks(case, tuple(slots[identity] for identity in identities[0]), support, layout)
     nics = plan_nics(case, tuple(slots[identity] for identity in identities[1]), support, layout)
+    if seat is not None:
+        check_realtime(case, seat.cpu.vcpus, support, disks.iothreads, nics)
     paths = plan_paths(case)
     boot = plan_boot(case, paths)
     console = plan_console(case)
@@ -116,6 +119,7 @@ def planned(case: Case) -> VmPlan | None:
         shared_vcpus=spec.cpu.shared_vcpus or frozenset(),
         support_pcpus=seat.cpu.own_support.pcpus,
         sets=_support_sets(case),
+        realtime_priority=spec.cpu.realtime_priority,
     )
 
 
@@ -125,7 +129,8 @@ def _support(case: Case, seat: Seat | None) -> SupportPlan:
         return plan_support(case, (), frozenset(), frozenset(), OwnSupport())
     vcpu_pcpus = frozenset[int]().union(*(vcpu.pin for vcpu in seat.cpu.vcpus))
     nodes = sorted({node for share in seat.layout.shares for node in share.host_nodes})
-    return plan_support(case, nodes, vcpu_pcpus, seat.cpu.exclusive, seat.cpu.own_support)
+    own = seat.cpu.exclusive | realtime_pcpus(case, seat.cpu.vcpus)
+    return plan_support(case, nodes, vcpu_pcpus, own, seat.cpu.own_support)
 
 
 def _support_sets(case: Case) -> SupportSets:

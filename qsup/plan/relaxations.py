@@ -154,6 +154,8 @@ def _hugepages(question: Question) -> Iterator[Step]:
 def _placement(question: Question) -> Iterator[Step]:
     cpu = question.spec.cpu
     softer = _PLACEMENTS[_PLACEMENTS.index(cpu.placement) + 1 :] if cpu.placement in _PLACEMENTS else _PLACEMENTS[1:]
+    if cpu.realtime_priority is not None:
+        softer = tuple(placement for placement in softer if placement != "shared")  # the two exclude each other
     for placement in softer:
         mixed = cpu.shared_vcpus if placement == "dedicated" else None
         text = f'cpu.placement = "{placement}" instead of "{cpu.placement}"'
@@ -164,6 +166,11 @@ def _smt(question: Question) -> Iterator[Step]:
     cpu = question.spec.cpu
     if cpu.placement == "dedicated" and cpu.smt in ("require", "isolate"):
         yield _cpu(f'cpu.smt = "prefer" instead of "{cpu.smt}"', smt="prefer")
+
+
+def _realtime(question: Question) -> Iterator[Step]:
+    if question.spec.cpu.realtime_priority is not None:
+        yield _cpu("leave cpu.realtime_priority out", realtime_priority=None)
 
 
 def _threads(question: Question) -> Iterator[Step]:
@@ -222,6 +229,7 @@ _ALTERNATIVES: Final = (
     ("support", _support),
     ("smt", _smt),
     ("placement", _placement),
+    ("realtime", _realtime),
     ("threads", _threads),
     ("policy", _memory_policy),
 )

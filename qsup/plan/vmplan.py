@@ -182,6 +182,7 @@ class VmPlan:
     siblings that an isolated VM keeps free of everybody. `overhead_bytes` is what QEMU itself may take besides guest memory
     (counted in `base_bytes`). `shared_vcpus` are those of a dedicated or isolated VM that float over the pool.
     `support_pcpus` belong to this VM's emulator, iothreads or vhost workers alone; `sets` says where these were asked to be.
+    `realtime_priority` (SCHED_FIFO) is that of the vCPUs that do not float; None: the ordinary scheduler.
     `warnings` are things asked for that work otherwise than one may think.
     """
 
@@ -215,11 +216,17 @@ class VmPlan:
     shared_vcpus: frozenset[int] = frozenset()
     support_pcpus: frozenset[int] = frozenset()
     sets: SupportSets = _HOUSEKEEPING
+    realtime_priority: int | None = None
 
     @property
     def memory_bytes(self) -> int:
         """Guest memory of all guest nodes together."""
         return sum(node.size_bytes for node in self.guest_nodes)
+
+    @property
+    def realtime_vcpus(self) -> frozenset[int]:
+        """The vCPUs that run with real-time priority."""
+        return frozenset(range(len(self.vcpus))) - self.floating if self.realtime_priority is not None else frozenset()
 
     @property
     def floating(self) -> frozenset[int]:

@@ -20,6 +20,7 @@ SupportSet = Literal["housekeeping", "own", "beside"]
 OWN_PCPUS = ("dedicated", "isolated")
 
 MOST_VCPUS = 1024
+MOST_REALTIME = 98  # 99 is for the kernel's own stopper and watchdog threads
 
 
 @frozen
@@ -28,8 +29,9 @@ class CpuSpec:
 
     `pin` has one non-empty pCPU set per vCPU (position = vcpu_index), only with placement "pinned".
     `smt` None means: as `placement` says ("prefer", or "isolate" with isolated). `shared_vcpus` float over the shared pool
-    while the others have their own pCPUs. `emulator` None means the host's housekeeping pCPUs; else "own", "beside", or the
-    set that was written. `sockets` and `cores` None mean: derived so that sockets × cores × threads = vcpus (`topology_of`).
+    while the others have their own pCPUs; `realtime_priority` (SCHED_FIFO) is for these others alone. `emulator` None means
+    the host's housekeeping pCPUs; else "own", "beside", or the set that was written. `sockets` and `cores` None mean:
+    derived so that sockets × cores × threads = vcpus (`topology_of`).
     """
 
     vcpus: int = field(
@@ -121,6 +123,16 @@ class CpuSpec:
             cpulist("vCPUs", MOST_VCPUS - 1, "2-3"),
             doc="vCPUs of a dedicated or isolated VM that float over the shared pool all the same; whole guest cores.",
             absent="none",
+            effect="cold-restart",
+            reason=PLACED_AT_START,
+        ),
+    )
+    realtime_priority: int | None = field(
+        default=None,
+        metadata=key(
+            whole_number(1, MOST_REALTIME, 1),
+            doc="The vCPUs that do not float run under SCHED_FIFO with this priority. Threaded interrupts have 50.",
+            absent="none: the host's ordinary scheduler",
             effect="cold-restart",
             reason=PLACED_AT_START,
         ),
@@ -251,6 +263,14 @@ def shared_vcpus_are_some(cpu: CpuSpec, place: Place) -> None:
         here.report("shared-vcpus", message, "name all threads of a guest core, or none")
 
 
+def realtime_goes_without_sharing(cpu: CpuSpec, place: Place) -> None:
+    """A real-time vCPU gives its pCPU to nobody, so it cannot float among others."""
+    if cpu.realtime_priority is not None and cpu.placement == "shared":
+        message = 'cpu.realtime_priority with cpu.placement = "shared": accepted with it is "dedicated", "isolated" or "pinned"'
+        hint = 'set placement = "dedicated", or remove realtime_priority'
+        place.at("realtime_priority").report("realtime-shared", message, hint, on_key=True)
+
+
 def _guest_cores(cpu: CpuSpec) -> list[range]:
     return [range(first, min(first + cpu.threads, cpu.vcpus)) for first in range(0, cpu.vcpus, cpu.threads)]
 
@@ -262,4 +282,5 @@ RULES = (
     no_doubled_pin,
     smt_goes_with_own_pcpus,
     shared_vcpus_are_some,
+    realtime_goes_without_sharing,
 )

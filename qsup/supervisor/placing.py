@@ -5,7 +5,7 @@ from __future__ import annotations
 import trio
 
 from qsup.errors import KernelRefused
-from qsup.host.affinity import set_affinity
+from qsup.host.affinity import set_affinity, set_realtime
 from qsup.plan.vmplan import VmPlan
 from qsup.qmp import verbs
 from qsup.qmp.session import QmpSession
@@ -20,11 +20,11 @@ from qsup.truth.threads import LATE_CLASSES, ThreadIds, ThreadRow, drifted
 async def place_threads(services: Services, vm: VmState) -> None:
     """Put every thread that QMP and /proc name onto its pin and read all of them back.
 
-    Touches: sched_setaffinity of the VM's threads; QMP query-cpus-fast, query-iothreads.
+    Touches: sched_setaffinity, sched_setscheduler of the VM's threads; QMP query-cpus-fast, query-iothreads.
 
     Raises:
         QmpLost, QmpRefused: the thread ids could not be had.
-        KernelRefused: a thread refuses its mask, before the guest's first instruction.
+        KernelRefused: a thread refuses its mask or its priority, before the guest's first instruction.
     """
     run = vm.run
     assert run.plan is not None
@@ -39,6 +39,7 @@ async def place_threads(services: Services, vm: VmState) -> None:
         scan_kernel_threads(run, trio.current_time())
     look_at_threads(vm)
     put_back(vm)
+    _make_realtime(run.plan, run.ids)
     # What was read back in its place is remembered as such: a thread that leaves it, however soon, was moved.
     run.truth.drift = judge(run.truth.drift, run.rows, trio.current_time(), repair=True).memory
 
@@ -54,6 +55,13 @@ def put_back(vm: VmState) -> None:
     vm.run.truth.drift = with_refused(vm.run.truth.drift, refused, trio.current_time())
     if moved:
         look_at_threads(vm)
+
+
+def _make_realtime(plan: VmPlan, ids: ThreadIds) -> None:
+    """After the pins: a real-time thread keeps others from running wherever it is."""
+    for vcpu_index in sorted(plan.realtime_vcpus & ids.vcpus.keys()):
+        assert plan.realtime_priority is not None
+        set_realtime(ids.vcpus[vcpu_index], plan.realtime_priority)
 
 
 def _is_pinned(row: ThreadRow) -> bool:

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Mapping
 from typing import Literal
 
-from attrs import field, frozen
+from attrs import evolve, field, frozen
 
 from qsup.plan.vmplan import VmPlan
 from qsup.truth.devices import DiskRow, NicRow
@@ -111,7 +111,8 @@ def thread_truths(
     named = ThreadIds(named.vcpus, named.iothreads, workers, kernel - workers)
     rows = thread_rows(plan, named, seen.threads, seen.online, refused)
     facts = {thread.tid: thread for thread in (*seen.threads, *seen.helpers)}
-    truths = [_truth_of(row, _kind_of(row), facts, seen, fought, told=ids is not None) for row in rows]
+    told = ids is not None
+    truths = [_with_priority(plan, _truth_of(row, _kind_of(row), facts, seen, fought, told=told), named) for row in rows]
     helpers = thread_rows_of_helpers(plan, seen)
     truths += [_truth_of(row, "helper", facts, seen, fought, told=True) for row in helpers]
     return tuple(truths)
@@ -125,6 +126,17 @@ def thread_rows_of_helpers(plan: VmPlan, seen: SeenProcess) -> Iterable[ThreadRo
         yield ThreadRow(
             "emulator", "helper", thread.tid, thread.name, plan.emulator, thread.affinity, "ok" if placed else "drift"
         )
+
+
+def _with_priority(plan: VmPlan, truth: ThreadTruth, ids: ThreadIds) -> ThreadTruth:
+    """A real-time vCPU under another scheduler is not as planned, wherever it is."""
+    realtime = {ids.vcpus.get(vcpu_index) for vcpu_index in plan.realtime_vcpus}
+    if truth.verdict != "ok" or truth.kind != "vcpu" or truth.tid not in realtime:
+        return truth
+    if (truth.policy, truth.rt_priority) == ("fifo", plan.realtime_priority):
+        return truth
+    now = f"{truth.policy} {truth.rt_priority}" if truth.rt_priority else truth.policy
+    return evolve(truth, verdict="drift", note=f"its scheduler is {now}, planned is fifo {plan.realtime_priority}")
 
 
 def _kind_of(row: ThreadRow) -> str:

@@ -23,6 +23,7 @@ def faults_of(facts: HostFacts, policy: HostPolicy, plans: Iterable[VmPlan]) -> 
         *_memory_given_twice(facts, policy, running),
         *_names_given_twice(running),
         *_floating_over_owned(facts, running),
+        *_beside_realtime(running),
         *_settings_broken(facts, policy, running),
     ]
 
@@ -165,6 +166,20 @@ def _floating_over_owned(facts: HostFacts, plans: list[VmPlan]) -> Iterable[str]
         others = [*(iothread.pin for iothread in plan.iothreads), *(nic.worker_pin for nic in plan.nics)]
         if free and any(pin & owned - plan.support_pcpus for pin in others):
             yield f"{plan.name}: iothreads or workers run on owned pCPUs though others are free"
+
+
+def _beside_realtime(plans: list[VmPlan]) -> Iterable[str]:
+    """A real-time vCPU is alone on its pCPUs: no other vCPU, and no thread of any QEMU."""
+    for plan in (plan for plan in plans if plan.realtime_priority is not None):
+        own = [vcpu for vcpu in plan.vcpus if vcpu.vcpu_index not in plan.floating]
+        taken = {pcpu for vcpu in own for pcpu in vcpu.pin}
+        if sum(len(vcpu.pin) for vcpu in own) != len(taken):
+            yield f"{plan.name}: its real-time vCPUs share pCPUs"
+        for other in plans:
+            sets = [other.emulator, *(iothread.pin for iothread in other.iothreads), *(nic.worker_pin for nic in other.nics)]
+            sets += [vcpu.pin for vcpu in other.vcpus if other is not plan or vcpu.vcpu_index in plan.floating]
+            if any(pin & taken for pin in sets):
+                yield f"{other.name}: something of it runs beside real-time vCPUs of {plan.name}"
 
 
 def _own_sets(plan: VmPlan) -> Iterable[str]:

@@ -78,6 +78,7 @@ def specs(draw: st.DrawFn, name: str) -> VmSpec:
         pin=tuple(draw(one_pin) for _ in range(vcpus)) if placement == "pinned" else None,
         smt=draw(st.sampled_from(smts)) if owns else None,
         shared_vcpus=frozenset(core * threads + thread for core in cores for thread in range(threads)) or None,
+        realtime_priority=None if placement == "shared" else draw(st.sampled_from([None, None, None, 1])),
         emulator=draw(st.sampled_from([None, None, None, frozenset({0}), "own", "beside"])),
         iothreads=draw(_SETS),
         vhost=draw(_SETS),

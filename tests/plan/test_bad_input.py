@@ -77,6 +77,7 @@ def odd_specs(draw: st.DrawFn, name: str = "odd") -> VmSpec:
         pin=draw(st.none() | st.lists(st.frozensets(st.integers(0, 14), max_size=3), max_size=5).map(tuple)),
         smt=draw(st.sampled_from([None, "prefer", "require", "isolate"])),
         shared_vcpus=draw(st.none() | vcpu_sets),
+        realtime_priority=draw(st.sampled_from([None, None, 1])),
         emulator=draw(st.sampled_from([None, "own", "beside", frozenset(), frozenset({0, 99})])),
         iothreads=draw(st.sampled_from(["housekeeping", "own", "beside"])),
     )
@@ -91,7 +92,7 @@ def odd_specs(draw: st.DrawFn, name: str = "odd") -> VmSpec:
     return VmSpec(name=name, cpu=cpu, memory=memory)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=120, deadline=None)
 @given(odd_hosts(), policies(), odd_specs("one"), odd_specs("two"))
 def test_nothing_but_a_plan_or_reasons(facts: HostFacts, policy: HostPolicy, one: VmSpec, two: VmSpec) -> None:
     ledger = Ledger()

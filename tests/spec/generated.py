@@ -86,6 +86,7 @@ def cpus(draw: st.DrawFn) -> CpuSpec:
         pin=tuple(draw(pins)) if placement == "pinned" else None,
         smt=draw(maybe(st.sampled_from(smts(placement, threads)))) if owns else None,
         shared_vcpus=frozenset(core * threads + thread for core in some for thread in range(threads)) or None,
+        realtime_priority=None if placement == "shared" else draw(maybe(st.integers(1, 98))),
         emulator=draw(maybe(cpulists() | st.sampled_from(("own", "beside")))),
         iothreads=draw(words(SupportSet)),
         vhost=draw(words(SupportSet)),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 
 import pytest
+from attrs import evolve
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -76,6 +77,15 @@ def test_scheduling_and_cpuset_stand_in_the_row() -> None:
     assert (row.last_pcpu, row.policy, row.rt_priority, row.cpuset) == (2, "fifo", 50, frozenset({2, 3}))
     assert truths(seen(fact(104, "worker", 0, policy=99)))[104].policy == "99"
     assert truths(seen())[102].cpuset is None
+
+
+def test_a_vcpu_that_lost_its_real_time_priority_is_drift() -> None:
+    plan = evolve(PLAN, realtime_priority=50)
+    rows = {row.tid: row for row in thread_truths(plan, IDS, seen())}
+    assert (rows[101].verdict, rows[101].note) == ("ok", "")
+    assert (rows[102].verdict, rows[102].note) == ("drift", "its scheduler is other, planned is fifo 50")
+    other = {row.tid: row for row in thread_truths(plan, IDS, seen(fact(102, "CPU 1/KVM", 3, policy=2, priority=7)))}
+    assert other[102].note == "its scheduler is rr 7, planned is fifo 50"
 
 
 def test_verdicts_and_their_reasons() -> None:
