@@ -119,6 +119,7 @@ def test_the_shared_pool_shrinks_and_grows_under_running_guests(host: QsupHost) 
     assert "shared pool" in host.qsup("status", "second", check=False).stdout
     assert host.vcpu_masks("floats") == [rest, rest]
     host.remove("second")
+    host.lab.wait_until("it is forgotten, and not tried again", lambda: "second" not in host.vms())
     host.qsup("stop", "owner", "--force")
     host.lab.wait_until("the pool has grown", lambda: host.vcpu_masks("floats") == [NODE_1_POOL, NODE_1_POOL])
     assert host.identity("floats") == started
