@@ -184,7 +184,7 @@ def test_debian_13_has_vhost_workers_as_threads_of_qemu(lab: Lab) -> None:
     assert version >= (6, 12)
     lab.sh("ip tuntap add dev tap0 mode tap vnet_hdr; ip link set tap0 up")
     nic = ("-netdev", "tap,id=n,ifname=tap0,script=no,downscript=no,vhost=on", "-device", "virtio-net-pci,netdev=n,romfile=")
-    guest = NestedGuest.start(lab, "one", *TWO_VCPUS, *nic, words="lab.ip=10.9.0.2/24")
-    guest.wait_for("GUEST-READY")
+    guest = NestedGuest.start(lab, "one", *TWO_VCPUS, *nic, "-S")
+    assert guest.ask("query-status")["status"] == "prelaunch"  # the worker is there with the device, before the guest runs
     threads = lab.sh(f"cat /proc/{guest.pid()}/task/*/comm").split("\n")
     assert f"vhost-{guest.pid()}" in threads
