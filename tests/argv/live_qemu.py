@@ -168,13 +168,21 @@ def open_tap(name: str, *, several: bool) -> int:
 
 def real_caps() -> QemuCaps:
     """What the binary of this machine says that it can."""
-    questions = ["qmp_capabilities", "query-version", "query-machines", "qom-list-types", "query-cpu-definitions", "quit"]
-    text = "".join(json.dumps({"execute": question}) for question in questions)
-    words = [QEMU, "-machine", "none", "-nodefaults", "-display", "none", "-qmp", "stdio"]
-    done = subprocess.run(words, input=text, capture_output=True, text=True, check=True, timeout=TIMEOUT_S)
-    answers = [message["return"] for message in map(json.loads, done.stdout.splitlines()) if "return" in message]
-    _, version, machines, types, models, _ = answers
-    numbers = version["qemu"]
+    ours, theirs = socket.socketpair()
+    ours.settimeout(TIMEOUT_S)
+    words = [QEMU, "-machine", "none", "-nodefaults", "-display", "none"]
+    words += ["-chardev", f"socket,id=qmp,fd={theirs.fileno()}", "-mon", "chardev=qmp,mode=control"]
+    with ours, subprocess.Popen(words, pass_fds=(theirs.fileno(),), stdin=subprocess.DEVNULL) as process:
+        theirs.close()
+        qmp = Qmp(ours)
+        assert "QMP" in qmp.read()
+        # One after the other: a QEMU that is told to quit does not wait until its last answers are read.
+        qmp.ask("qmp_capabilities")
+        numbers = qmp.ask("query-version")["qemu"]
+        machines, types = qmp.ask("query-machines"), qmp.ask("qom-list-types")
+        models = qmp.ask("query-cpu-definitions")
+        qmp.ask("quit")
+        process.wait(TIMEOUT_S)
     return QemuCaps(
         version=(numbers["major"], numbers["minor"], numbers["micro"]),
         machines=frozenset(machine["name"] for machine in machines),
