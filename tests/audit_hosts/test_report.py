@@ -57,6 +57,17 @@ def test_one_fault_of_many_vms_is_one_finding() -> None:
     assert finding.places[0].what == "the guests of db0, db1, db10, db11 and 8 more may run VMs of their own"
 
 
+def test_hugepages_count_where_cgroups_count_them(base: Path) -> None:
+    limit = {"/sys/fs/cgroup/qsup.slice/qsup-db1.scope/memory.max": "1073741824"}
+    mounts = "30 25 0:26 / /sys/fs/cgroup rw - cgroup2 cgroup2 rw,nsdelegate"
+    with laid_over(base, {"files": {**limit, "/proc/self/mountinfo": f"{mounts}\n"}}):
+        assert "limits.memory" in audit(facts_of(base)).passed
+    with laid_over(base, {"files": {**limit, "/proc/self/mountinfo": f"{mounts},memory_hugetlb_accounting\n"}}):
+        report = audit(facts_of(base))
+    (finding,) = (one for one in report.findings if one.rule_id == "limits.memory")
+    assert finding.places[0].what.startswith("db1 may need 42")
+
+
 def test_what_is_skipped_is_not_asked() -> None:
     report = audit(AuditFacts(two_sockets()), ("cpu.clocksource", "memory.swappiness"))
     assert report.skipped == ("cpu.clocksource", "memory.swappiness")

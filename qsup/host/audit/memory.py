@@ -18,6 +18,8 @@ from qsup.truth.audit.facts import BuddyRow, MemoryFacts
 _THP = "/sys/kernel/mm/transparent_hugepage"
 _KSM = "/sys/kernel/mm/ksm"
 _BUDDY = re.compile(r"^Node\s+([0-9]{1,6}),\s+zone\s+\S+((?:\s+[0-9]{1,15})+)\s*$", re.ASCII | re.MULTILINE)
+# Linux 6.7: Documentation/admin-guide/cgroup-v2.rst, mount options.
+_ACCOUNTED = re.compile(r" - cgroup2 \S+ \S*memory_hugetlb_accounting", re.ASCII)
 _LARGE_BYTES = 2 << 20
 
 
@@ -34,6 +36,7 @@ def read_memory(root: str, host: HostFacts) -> MemoryFacts:
         swaps=_swaps(read_text(root, "/proc/swaps")),
         buddies=tuple(buddies_of(read_text(root, "/proc/buddyinfo") or "", host.page_size_bytes)),
         pools_at_boot=_pools_at_boot(root, host),
+        hugetlb_in_cgroups=_ACCOUNTED.search(read_text(root, "/proc/self/mountinfo") or "") is not None,
         overcommit=tuple(told(root, f"{GLOBAL_DIR}/{name}/nr_overcommit_hugepages") for name in list_dir(root, GLOBAL_DIR)),
     )
 

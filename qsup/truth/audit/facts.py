@@ -158,6 +158,7 @@ class MemoryFacts:
     """The kernel's memory settings. `swaps` are the active swap areas with their use; None: not told.
 
     `pools_at_boot` maps (host node, page size) to the pages that are set for the next boot.
+    `hugetlb_in_cgroups`: hugepages count as memory of a cgroup here.
     """
 
     thp: Told = field(factory=lambda: untold("enabled"))
@@ -171,6 +172,7 @@ class MemoryFacts:
     buddies: tuple[BuddyRow, ...] = ()
     pools_at_boot: Mapping[tuple[int, int], int] = field(factory=dict)
     overcommit: tuple[Told, ...] = ()
+    hugetlb_in_cgroups: bool = False
 
 
 @frozen

@@ -28,12 +28,12 @@ def _each(facts: AuditFacts, look: Callable[[VmPlan, ProcessFacts], Found | None
 
 
 def _memory(facts: AuditFacts) -> Answer:
-    return _each(facts, _memory_of)
+    return _each(facts, lambda plan, process: _memory_of(facts, plan, process))
 
 
-def _memory_of(plan: VmPlan, process: ProcessFacts) -> Found | None:
-    limit = process.memory_limit
-    base = sum(node.size_bytes for node in plan.guest_nodes if not node.hugepages)
+def _memory_of(facts: AuditFacts, plan: VmPlan, process: ProcessFacts) -> Found | None:
+    limit, every = process.memory_limit, facts.memory.hugetlb_in_cgroups
+    base = sum(node.size_bytes for node in plan.guest_nodes if every or not node.hugepages)
     needed = base + plan.overhead_bytes
     if limit is None or limit.value >= needed:
         return None
