@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
 from qsup.truth.audit.report import AuditReport, Finding, Untold
 from qsup.truth.audit.rule import Rule
 
 Json = dict[str, object]
 
 
-def audit_json(report: AuditReport, at_s: float, notes: Iterable[str] = ()) -> Json:
-    """What became of every rule. `notes` say what the audit is not."""
+def audit_json(report: AuditReport, at_s: float) -> Json:
+    """What became of every rule."""
     return {
         "at_s": round(at_s, 3),
         "findings": [_finding_json(finding) for finding in report.findings],
@@ -19,7 +17,7 @@ def audit_json(report: AuditReport, at_s: float, notes: Iterable[str] = ()) -> J
         "irrelevant": [_untold_json(untold) for untold in report.irrelevant],
         "passed": list(report.passed),
         "skipped": list(report.skipped),
-        "notes": list(notes),
+        "notes": list(report.notes),
     }
 
 

@@ -66,7 +66,14 @@ _UNTOLD = (
     Untold("cpu.host-is-guest", "cannot be read: /proc/cpuinfo"),
     Untold("kvm.no-extension", "cannot be read: /proc/cpuinfo"),
 )
-TROUBLED = AuditReport(_TABLE, _UNTOLD, (Untold("kvm.l1d-flush-always", "kvm_intel is not loaded"),), ("agents.numad",), ())
+TROUBLED = AuditReport(
+    _TABLE,
+    _UNTOLD,
+    (Untold("kvm.l1d-flush-always", "kvm_intel is not loaded"),),
+    ("agents.numad",),
+    (),
+    ("web9 finds no room here and is left out: qsup status web9 says why",),
+)
 AT_S = 1_769_864_060.1234
 
 

@@ -2,26 +2,36 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 import trio.testing
 
 from qsup.errors import BadRequest, KernelRefused
 from qsup.plan.policy import HostPolicy
+from qsup.spec.parse import parse_vm
 from qsup.spec.settings import SettingsSpec
 from qsup.supervisor import auditing
 from qsup.supervisor.caps import CapsCache
 from qsup.supervisor.events import EventLog
 from qsup.supervisor.reservations import Reservations
 from qsup.supervisor.services import Services
+from qsup.supervisor.vm_state import VmState
 
 
 @pytest.fixture
 def services() -> Services:
     policy = HostPolicy()
     return Services(SettingsSpec(), policy, Reservations(policy), CapsCache(), EventLog(), None, {})
+
+
+@pytest.fixture(autouse=True)
+def own_limiter(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A thread that outlives its test can give nothing back to the next one."""
+    monkeypatch.setattr(auditing, "_one_at_a_time", trio.CapacityLimiter(1))
 
 
 @pytest.fixture
@@ -52,3 +62,22 @@ async def test_storage_that_hangs_ends_the_question_and_those_behind_it(
         with pytest.raises(KernelRefused) as caught:
             await auditing.audit_host(services, ())
         assert (caught.value.code, trio.current_time() - began_s) == ("supervisor.audit-hangs", auditing.DEADLINE_S)
+
+
+async def test_vms_that_wait_are_looked_at_on_paper(services: Services, tmp_path: Path) -> None:
+    files = {
+        "wait1": f'[cpu]\nvcpus = 1\n[memory]\nsize = "64MiB"\n[[disk]]\npath = "{tmp_path}/a.raw"\ncache = "unsafe"\n',
+        "huge1": '[cpu]\nvcpus = 1\n[memory]\nsize = "64TiB"\n',
+        "off1": '[cpu]\nvcpus = 1\n[memory]\nsize = "64MiB"\n',
+    }
+    (tmp_path / "a.raw").touch()
+    os.truncate(tmp_path / "a.raw", 1 << 20)
+    for name, text in files.items():
+        vm = VmState(name)
+        vm.config.spec = parse_vm(text, file=f"{name}.toml", name=name)
+        vm.power.wanted = "off" if name == "off1" else "on"
+        services.fleet[name] = vm
+    report = await auditing.audit_host(services, ())
+    places = {one.rule_id: [place.subject for place in one.places] for one in report.findings}
+    assert places["disk.cache-unsafe"] == ["wait1"]
+    assert report.notes == ("huge1 finds no room here and is left out: qsup status huge1 says why",)

@@ -44,7 +44,7 @@ def audit_offline(args: argparse.Namespace, notes: Iterable[str]) -> Json:
             rule_of(rule_id)
         with open_host(args.host) as host:
             facts, more = facts_offline(args, host)
-            return audit_json(audit(facts, args.skip), time.time(), (*notes, *more))
+            return audit_json(audit(facts, args.skip, (*notes, *more)), time.time())
     except QsupError as error:
         raise Rejected(*error_json(error)) from None
 

@@ -50,16 +50,20 @@ class Untold:
 
 @frozen
 class AuditReport:
-    """What became of each rule; every rule stands in exactly one of the lists. `skipped` were left out on request."""
+    """What became of each rule; every rule stands in exactly one of the lists.
+
+    `skipped` were left out on request. `notes` say what the audit is not.
+    """
 
     findings: tuple[Finding, ...]
     unknown: tuple[Untold, ...]
     irrelevant: tuple[Untold, ...]
     passed: tuple[str, ...]
     skipped: tuple[str, ...]
+    notes: tuple[str, ...] = ()
 
 
-def audit(facts: AuditFacts, skip: Collection[str] = ()) -> AuditReport:
+def audit(facts: AuditFacts, skip: Collection[str] = (), notes: tuple[str, ...] = ()) -> AuditReport:
     """Ask every rule that is not skipped."""
     findings, unknown, irrelevant, passed = [], [], [], []
     for rule in RULES:
@@ -75,7 +79,7 @@ def audit(facts: AuditFacts, skip: Collection[str] = ()) -> AuditReport:
         else:
             passed.append(rule.rule_id)
     skipped = tuple(rule.rule_id for rule in RULES if rule.rule_id in skip)
-    return AuditReport(_by_weight(findings), tuple(unknown), tuple(irrelevant), tuple(passed), skipped)
+    return AuditReport(_by_weight(findings), tuple(unknown), tuple(irrelevant), tuple(passed), skipped, notes)
 
 
 def _finding(rule: Rule, found: Iterable[Found]) -> Finding:
