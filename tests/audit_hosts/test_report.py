@@ -68,6 +68,19 @@ def test_hugepages_count_where_cgroups_count_them(base: Path) -> None:
     assert finding.places[0].what.startswith("db1 may need 42")
 
 
+def test_interrupts_that_nobody_may_move_are_left_out(base: Path) -> None:
+    lines = ["nvme0q3", "nvme0q0", "virtio1-req.2", "eth0-rx-1"]
+    table = "".join(f" {40 + number}: 0 9  PCI-MSIX 0-edge {name}\n" for number, name in enumerate(lines))
+    files = {
+        "/proc/interrupts": f" CPU0 CPU1\n{table}",
+        **{f"/proc/irq/{40 + n}/effective_affinity_list": "1" for n in range(4)},
+    }
+    with laid_over(base, {"files": files}):
+        report = audit(facts_of(base))
+    (finding,) = (one for one in report.findings if one.rule_id == "irq.on-owned-pcpus")
+    assert [one.value for one in finding.places[0].evidence] == ["1 (nvme0q0)", "1 (eth0-rx-1)"]
+
+
 def test_what_is_skipped_is_not_asked() -> None:
     report = audit(AuditFacts(two_sockets()), ("cpu.clocksource", "memory.swappiness"))
     assert report.skipped == ("cpu.clocksource", "memory.swappiness")

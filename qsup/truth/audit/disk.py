@@ -137,7 +137,7 @@ def _not_allocated(facts: AuditFacts) -> Answer:
 
 
 def _grows(facts: AuditFacts, plan: VmPlan, disk: DiskPlan, image: ImageTuning) -> Found | str | None:
-    if disk.chain[0].format != "qcow2" or disk.readonly or len(disk.chain) > 1:
+    if disk.chain[0].format != "qcow2" or disk.readonly or len(disk.chain) > 1 or image.below:
         return None
     if image.length_bytes is None or image.virtual_bytes is None:
         return f"the header of {image.path} cannot be read"

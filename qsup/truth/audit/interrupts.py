@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from qsup.cpuset import format_cpulist
 from qsup.truth.audit.facts import AuditFacts, Irq
 from qsup.truth.audit.rule import HOST, UNKNOWN_COST, Answer, Evidence, Found, Irrelevant, Rule, Unknown
@@ -10,6 +12,7 @@ _NO_OWNERS = Irrelevant("no vCPU has a pCPU for itself")
 _DEFAULT = "/proc/irq/default_smp_affinity"
 _WORKQUEUE = "/sys/devices/virtual/workqueue/cpumask"
 _SHOWN = 8
+_MANAGED = re.compile(r"nvme[0-9]+q[1-9][0-9]*|virtio[0-9]+-req(?:uest)?\.[0-9]+", re.ASCII)
 
 
 def _on_owned(facts: AuditFacts) -> Answer:
@@ -18,7 +21,7 @@ def _on_owned(facts: AuditFacts) -> Answer:
         return _NO_OWNERS
     if facts.interrupts.irqs is None:
         return Unknown("cannot be read: /proc/interrupts")
-    noisy = [irq for irq in facts.interrupts.irqs if irq.affinity & owned and any(irq.counts.get(pcpu) for pcpu in owned)]
+    noisy = [irq for irq in facts.interrupts.irqs if irq.affinity & owned and _count_on(irq, owned) and not _is_managed(irq)]
     if not noisy:
         return ()
     noisy.sort(key=lambda irq: (-_count_on(irq, owned), irq.number))
@@ -27,6 +30,11 @@ def _on_owned(facts: AuditFacts) -> Answer:
     evidence = tuple(Evidence(irq.file, f"{format_cpulist(irq.affinity)} ({irq.name})") for irq in noisy[:_SHOWN])
     fill = {"irqs": " ".join(str(irq.number) for irq in noisy), "pcpus": format_cpulist(facts.spare) or "LIST"}
     return (Found(HOST, what, evidence, fill),)
+
+
+def _is_managed(irq: Irq) -> bool:
+    """A disk's queue of one pCPU: it comes there only for what is submitted there, and the kernel lets nobody move it."""
+    return _MANAGED.fullmatch(irq.name) is not None
 
 
 def _count_text(count: int) -> str:
