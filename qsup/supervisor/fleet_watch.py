@@ -18,11 +18,12 @@ from qsup.host.thread_masks import have_masks
 from qsup.host.topology import online_pcpus
 from qsup.process.log_dir import logs_are_long
 from qsup.supervisor.observe import rules_of
+from qsup.supervisor.seconds import next_second
 from qsup.supervisor.services import Services
 from qsup.supervisor.vm_state import RunSide, VmState
 
 PERIOD_S = 1.0
-LOGS_PERIOD_S = 10.0
+LOGS_PERIOD_S = 20.0
 FULL_LOOK_S = 300.0
 """Within this time every VM gets a full look in any case, a few of them each second."""
 
@@ -38,9 +39,8 @@ class FleetWatch:
     async def run(self) -> None:
         """Watch for ever."""
         while True:
-            due_s = trio.current_time() + PERIOD_S
             self.sweep()
-            await trio.sleep_until(due_s)
+            await next_second()
 
     def sweep(self) -> None:
         """One turn over all VMs: those of whom anything differs are to be looked at.

@@ -23,6 +23,7 @@ from qsup.qmp.session import QmpSession
 from qsup.qmp.shapes import Shape
 from qsup.qmp.stats import QUERY_STATS, stats_arguments, sums_of
 from qsup.supervisor.lease import Lease
+from qsup.supervisor.seconds import next_second
 from qsup.supervisor.vm_state import VmState
 
 INTERVAL_S = 15.0
@@ -107,7 +108,7 @@ class GuestStats:
                     self._ask_where_due(vm.name, vm.run.process.pid, link.telemetry)
             for gone in self._samples.keys() - self._fleet.keys():
                 del self._samples[gone]
-            await trio.sleep(PERIOD_S)
+            await next_second()
 
     def _ask_where_due(self, name: str, pid: int, session: QmpSession) -> None:
         now_s = trio.current_time()

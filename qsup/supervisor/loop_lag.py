@@ -6,7 +6,8 @@ from collections import deque
 
 import trio
 
-PERIOD_S = 1.0
+from qsup.supervisor.seconds import next_second
+
 REMEMBERED = 60
 
 
@@ -24,6 +25,5 @@ class LoopLag:
     async def run(self) -> None:
         """Measure for ever."""
         while True:
-            due_s = trio.current_time() + PERIOD_S
-            await trio.sleep_until(due_s)
+            due_s = await next_second()
             self._lags_s.append(max(trio.current_time() - due_s, 0.0))

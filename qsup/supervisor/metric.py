@@ -12,21 +12,33 @@ Labels = tuple[tuple[str, str], ...]
 
 
 class Sample(NamedTuple):
-    """One number with its labels; a NamedTuple, since a scrape makes thousands. `suffix`: which part of a histogram it is."""
+    """One number with its labels; a NamedTuple, since a scrape makes thousands."""
 
     labels: Labels
     value: float
-    suffix: str = ""
+
+
+class Histogram(NamedTuple):
+    """How many were at most so much: `counts` are cumulative and have one more than the `bounds`, for all of them."""
+
+    labels: Labels
+    bounds: tuple[str, ...]
+    counts: tuple[int, ...]
+    sum: float
 
 
 @frozen
 class Family:
-    """All samples of one name. Units stand in names: seconds, bytes, ratio (0 to 1); counters end in _total and only grow."""
+    """All samples of one name, or its histograms.
+
+    Units stand in names: seconds, bytes, ratio (0 to 1); counters end in _total and only grow.
+    """
 
     name: str
     kind: Kind
     help: str
     samples: list[Sample] = field(factory=list)
+    histograms: list[Histogram] = field(factory=list)
 
     def add(self, value: float | None, **labels: str) -> None:
         """One sample; none where the value is not known."""

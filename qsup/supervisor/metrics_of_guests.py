@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Mapping
+from functools import lru_cache
 
 from qsup.host.net_counters import LinkCounters
 from qsup.qmp.results import BlockCounters, LatencyHistogram
 from qsup.supervisor.guest_stats import GuestSample
-from qsup.supervisor.metric import Book, Kind, Sample
+from qsup.supervisor.metric import Book, Histogram, Kind
 from qsup.supervisor.vm_state import VmState
 
 GUEST_TABLE: tuple[tuple[str, Kind, str], ...] = (
@@ -82,15 +83,14 @@ def _share_of(latency: LatencyHistogram, operations: int) -> float:
 
 
 def _add_latency(book: Book, disk: str, operation: str, latency: LatencyHistogram, sum_s: float) -> None:
-    samples = book.families["disk_latency_seconds"].samples
     labels = (("vm", book.vm), ("disk", disk), ("operation", operation))
-    bounds = [*(str(bound_ns / 1e9) for bound_ns in latency.boundaries_ns), "+Inf"]
-    counts = list(itertools.accumulate(latency.bins))
-    samples.extend(
-        Sample((*labels, ("le", bound)), count, "_bucket") for bound, count in zip(bounds, counts, strict=True)
-    )
-    samples.append(Sample(labels, sum_s, "_sum"))
-    samples.append(Sample(labels, counts[-1], "_count"))
+    counts = tuple(itertools.accumulate(latency.bins))
+    book.families["disk_latency_seconds"].histograms.append(Histogram(labels, _bounds(latency.boundaries_ns), counts, sum_s))
+
+
+@lru_cache(16)
+def _bounds(boundaries_ns: tuple[int, ...]) -> tuple[str, ...]:
+    return tuple(str(bound_ns / 1e9) for bound_ns in boundaries_ns)
 
 
 def add_kvm(book: Book, sample: GuestSample, now_s: float) -> None:

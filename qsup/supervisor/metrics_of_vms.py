@@ -5,7 +5,6 @@ What a VM's monitor told last stays when it falls silent: `qsup_vm_silent_second
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterable, Mapping
 
 import trio
@@ -108,12 +107,18 @@ def _is_alive(vm: VmState) -> bool:
 
 def _threads(book: Book, vm: VmState, waits: WaitWatch) -> None:
     if _is_alive(vm):
-        there = Counter(row.thread_class for row in vm.run.rows if row.tid is not None)
-        in_place = Counter(row.thread_class for row in vm.run.rows if row.verdict == "ok")
+        there: dict[str, int] = {}
+        in_place: dict[str, int] = {}
+        drifting = 0
+        for row in vm.run.rows:
+            if row.tid is not None:
+                there[row.thread_class] = there.get(row.thread_class, 0) + 1
+                in_place[row.thread_class] = in_place.get(row.thread_class, 0) + (row.verdict == "ok")
+                drifting += row.verdict == "drift"
         for thread_class, count in sorted(there.items()):
             book.add("threads", count, **{"class": thread_class})
             book.add("threads_in_place", in_place[thread_class], **{"class": thread_class})
-        book.add("threads_drifting", sum(row.verdict == "drift" for row in vm.run.rows))
+        book.add("threads_drifting", drifting)
         book.add("threads_left_alone", sum(known.left == "fought" for known in vm.run.truth.drift.values()))
         book.add("vcpu_skew_ratio", waits.skew_share(vm.name))
     for class_name, total in sorted(waits.totals(vm.name).items()):

@@ -6,9 +6,8 @@ from collections.abc import Mapping
 
 import trio
 
+from qsup.supervisor.seconds import next_second
 from qsup.supervisor.vm_state import VmState
-
-PERIOD_S = 1.0
 
 
 async def watch_monitors(fleet: Mapping[str, VmState]) -> None:
@@ -18,4 +17,4 @@ async def watch_monitors(fleet: Mapping[str, VmState]) -> None:
         for vm in fleet.values():
             if vm.run.link is not None:
                 vm.run.link.probe(now_s)
-        await trio.sleep(PERIOD_S)
+        await next_second()

@@ -10,6 +10,7 @@ from qsup.bytesize import format_byte_size
 from qsup.errors import KernelRefused
 from qsup.host.mappings import read_mappings
 from qsup.supervisor.contain import contain, note_trouble
+from qsup.supervisor.seconds import next_second
 from qsup.supervisor.services import Services
 from qsup.supervisor.vm_state import RunSide, VmState
 from qsup.truth.memory import MemoryCount, locality_of, memory_rows
@@ -29,7 +30,7 @@ async def watch_pages(services: Services) -> None:
             error = await contain("counting its pages", check_pages(services, vm))
             if error is not None:
                 note_trouble(services.events, vm, error)
-        await trio.sleep(GAP_S)
+        await next_second(GAP_S)
 
 
 def _most_due(services: Services, now_s: float) -> VmState | None:

@@ -154,6 +154,6 @@ def pending_of(vm: VmState) -> tuple[Change, ...]:
 
     A file that is invalid or gone changes nothing; what only qsup looks at (effect "none") is in force at once.
     """
-    if vm.run.launched_spec is None or vm.config.spec is None:
+    if vm.run.launched_spec is None or vm.config.spec is None or vm.run.launched_spec == vm.config.spec:
         return ()
     return tuple(change for change in changes_of(vm.run.launched_spec, vm.config.spec) if change.effect != "none")

@@ -5,6 +5,7 @@ Sampling and comparing run in a worker thread, one turn at a time; what they lea
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
@@ -100,12 +101,13 @@ class WaitWatch:
             self._samples.close()
 
     async def _pause(self) -> None:
-        """Until the next turn; a new follower does not wait for the end of a long one."""
-        await trio.sleep(LEAST_SPAN_S)
-        self._wake = trio.Event()
+        """Until the next turn, on a whole second; a new follower does not wait for the end of a long one."""
+        begun_s = trio.current_time()
         interval_s = WATCHED_INTERVAL_S if self._followers else INTERVAL_S
-        with trio.move_on_after(interval_s - LEAST_SPAN_S):
+        self._wake = trio.Event()
+        with trio.move_on_at(max(math.floor(begun_s + interval_s), begun_s + LEAST_SPAN_S)):
             await self._wake.wait()
+            await trio.sleep_until(begun_s + LEAST_SPAN_S)
 
     async def _turn(self) -> None:
         targets = self._targets.current()
