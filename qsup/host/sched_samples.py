@@ -25,8 +25,8 @@ _TICK_NS = 1_000_000_000 // _TICKS_A_SECOND
 _IDLE, _IOWAIT, _IRQ, _SOFTIRQ, _STEAL = 3, 4, 5, 6, 7
 _PATIENCE = 12
 _MOSTLY = 0.5
-_TRUST, _TRUST_WATCHED = 3, 1
-"""So many samples in a row a thread that slept is taken to sleep on; more samples are there where somebody watches."""
+_TRUST = 3
+"""So many samples in a row a thread that slept and did nothing is taken to sleep on."""
 
 
 @frozen
@@ -69,7 +69,7 @@ class SchedSamples:
         if targets is not self._targets:
             self._take_targets(targets)
         pcpus = read_pcpu_times()
-        threads = self._read(at_ns, pcpus, _TRUST_WATCHED if watched else _TRUST)
+        threads = self._read(at_ns, pcpus)
         sample = HostSample(at_ns, at_ticks, threads, None, pcpus, self._throttled_ns(), self._ran(watched))
         sample = self._with_others(sample, self._vms, watched)
         self._last = sample
@@ -81,12 +81,12 @@ class SchedSamples:
         self._counters.keep_only((target.pid, target.tid) for target in targets)
         self._quotas.keep_only(self._vms)
 
-    def _read(self, at_ns: int, pcpus: dict[int, PcpuTimes], trust: int) -> dict[ThreadKey, tuple[Thread, Counters]]:
+    def _read(self, at_ns: int, pcpus: dict[int, PcpuTimes]) -> dict[ThreadKey, tuple[Thread, Counters]]:
         idle = _idle_since(self._last, at_ns, pcpus)
         read = self._counters.read
         threads = {}
         for target in self._targets:
-            found = read(target.pid, target.tid, fixed=target.fixed, idle=idle, trust=trust)
+            found = read(target.pid, target.tid, fixed=target.fixed, idle=idle, trust=_TRUST)
             if found is not None:
                 threads[target.tid, found[0]] = (target.thread, found[1])
         return threads
