@@ -7,11 +7,14 @@ away in rates and threads, which are most of the bytes; rates are whole numbers,
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import lru_cache
 
 from qsup.supervisor.top_view import DiskRates, NicRates, QemuRates, TopFrame, TopThread, TopVm
 from qsup.truth.wait import ThreadWait
 
 Json = dict[str, object]
+
+_KEPT_ANSWERS = 1024
 
 _DISK = ("read_bytes", "written_bytes", "reads", "writes", "flushes", "read_ms", "write_ms", "failed")
 _NIC = ("sent_bytes", "received_bytes", "sent_packets", "received_packets", "dropped")
@@ -60,7 +63,9 @@ def _vm(vm: TopVm) -> Json:
     }
 
 
+@lru_cache(_KEPT_ANSWERS)
 def _qemu(told: QemuRates) -> Json:
+    """Kept, since a QEMU is not asked every second; nobody changes it."""
     return {
         "told_at_s": round(told.told_at_s, 3),
         "span_s": _share(told.span_s),

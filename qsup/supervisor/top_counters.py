@@ -25,12 +25,13 @@ from qsup.qmp.session import QmpSession
 from qsup.qmp.shapes import Shape
 from qsup.qmp.stats import QUERY_STATS, stats_arguments, sums_of
 from qsup.supervisor.guest_stats import disk_id_of
+from qsup.supervisor.seconds import next_second
 from qsup.supervisor.top_view import DiskRates, NicRates, QemuRates
 from qsup.supervisor.vm_state import VmState
 from qsup.truth.rates import each_ms, per_second
 
 TURN_S = 1.0
-ASKED_A_TURN = 10
+ASKED_A_TURN = 5
 LEASE_S = 5.0
 SETTLED_TURNS = 3
 EXITS = ("exits", "halt_exits", "io_exits", "mmio_exits", "irq_exits", "signal_exits", "hypercalls", "insn_emulation")
@@ -81,7 +82,7 @@ class TopCounters:
         while True:
             await self._wanted.wait()
             self._turn()
-            await trio.sleep(TURN_S)
+            await next_second()
             if trio.current_time() > self._wanted_until_s:
                 self._rest()
 

@@ -40,9 +40,12 @@ class NicRates:
     dropped: float | None = None
 
 
-@frozen
+@frozen(eq=False)
 class QemuRates:
-    """What its QEMU told: disks, and exits by kind, each second. `told_at_s` is the newest answer's moment."""
+    """What its QEMU told: disks, and exits by kind, each second. `told_at_s` is the newest answer's moment.
+
+    The same object until it tells something new.
+    """
 
     told_at_s: float
     span_s: float | None = None

@@ -104,9 +104,11 @@ def _whole_daemon(daemon: Daemon) -> bool:
     threads, vms = sum(len(os.listdir(f"/proc/{pid}/task")) for pid in pids), len(pids)
     print(f"the whole daemon, {vms} halted VMs, {threads} threads, for {WINDOW_S:.0f} s each:")
     default = _percent_of_a_core(daemon, lambda: time.sleep(WINDOW_S))
-    watched = _percent_of_a_core(daemon, lambda: _watch(daemon))
+    waits = _percent_of_a_core(daemon, lambda: _watch(daemon, "/v1/wait/stream"))
+    watched = _percent_of_a_core(daemon, lambda: _watch(daemon, "/v1/top/stream"))
     print(f"  its default cycles       {default:6.2f} % of a core   (limit {LIMITS['default']})")
-    print(f"  watched every second     {watched:6.2f} % of a core   (limit {LIMITS['watched']})")
+    print(f"  with `qsup top`          {watched:6.2f} % of a core   (limit {LIMITS['watched']})")
+    print(f"  with `qsup wait --watch` {waits:6.2f} % of a core")
     scrape_ms = _scrape_ms(daemon)
     scraped = _percent_of_a_core(daemon, lambda: _scrape_now_and_then(daemon))
     asking_ms = max(scraped - default, 0) / 100 * SCRAPES_APART_S * 1000 - scrape_ms
@@ -138,13 +140,13 @@ def _back_after_s(daemon: Daemon, name: str) -> float:
     return time.monotonic() - begun_s
 
 
-def _watch(daemon: Daemon) -> None:
-    """Read the stream of reports, as `qsup wait --watch` and `qsup top` do."""
+def _watch(daemon: Daemon, stream: str) -> None:
+    """Read a stream, as `qsup wait --watch` and `qsup top` do."""
     stop = threading.Event()
     reports: list[object] = []
 
     def read() -> None:
-        for report in daemon.client.follow("/v1/wait/stream"):
+        for report in daemon.client.follow(stream):
             reports.append(report)
             if stop.is_set():
                 return
