@@ -111,7 +111,8 @@ def test_kernel_threads_and_emulator_threads_are_put_back_as_well(daemon: Daemon
         return {str(row["tid"]) for row in rows} <= told
 
     until(are_all_told, "each one is named")
-    assert {frozenset(os.sched_getaffinity(row["tid"])) for row in rows} == {frozenset({1})}
+    # The last one may have been moved once more after the event that told of it.
+    until(lambda: all(os.sched_getaffinity(row["tid"]) == {1} for row in rows), "all are back")
 
 
 def test_a_thread_that_is_moved_again_and_again_is_left_alone(daemon: Daemon) -> None:
