@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -54,6 +55,14 @@ def full_256() -> Json:
     return picture("eight nodes", eight_nodes(16), specs)
 
 
+@cache
+def full_100() -> Json:
+    specs = [dedicated(f"db{number:02}", 2 + 2 * (number % 4), threads=2) for number in range(30)]
+    specs += [dedicated(f"web{number:02}", 1 + number % 2) for number in range(20)]
+    specs += [vm(f"batch{number:02}") for number in range(50)]
+    return picture("eight nodes", eight_nodes(16), specs)
+
+
 @pytest.mark.parametrize("name", ["epyc-nps4", "hybrid", "malformed", "epyc-256", "memory-only-node", "dies-devices"])
 async def test_golden_topology(name: str, regenerate: bool) -> None:
     path = HOSTS_DIR / f"{name}.json"
@@ -66,7 +75,7 @@ async def test_golden_topology(name: str, regenerate: bool) -> None:
     assert text == golden.read_text()
 
 
-@pytest.mark.parametrize("make", [full_two_sockets, full_256])
+@pytest.mark.parametrize("make", [full_two_sockets, full_100, full_256])
 def test_golden_topology_with_vms(make: Any, regenerate: bool) -> None:
     text = topology_text(make(), PLAIN, 80) + "\n"
     golden = GOLDEN / f"{make.__name__}.txt"
@@ -87,13 +96,38 @@ async def test_every_recorded_host_is_shown_and_drawn(name: str, tmp_path: Path)
     assert len(tooltips) == ran.json["pcpus"]
 
 
-@pytest.mark.parametrize("make", [full_two_sockets, full_256, lambda: picture("laptop", laptop(), [dedicated("web1", 1)])])
+def small() -> Json:
+    return picture("laptop", laptop(), [dedicated("web1", 1), vm("db1"), vm("db2")])
+
+
+@pytest.mark.parametrize("make", [full_two_sockets, full_100, full_256, small])
 def test_boxes_of_a_picture_lie_within_it(make: Any) -> None:
     root = ElementTree.fromstring(topology_svg(make()))
     width, height = float(root.attrib["width"]), float(root.attrib["height"])
     for left, top, right, bottom in rectangles(root, 0.0, 0.0):
         assert -0.5 <= left <= right <= width + 0.5
         assert -0.5 <= top <= bottom <= height + 0.5
+
+
+def words_of(root: ElementTree.Element) -> str:
+    return " ".join(text.text or "" for text in root.iter("{http://www.w3.org/2000/svg}text"))
+
+
+def test_a_picture_of_100_vms_names_each_and_paints_none_black() -> None:
+    host = full_100()
+    root = ElementTree.fromstring(topology_svg(host))
+    cells = [rect for rect in root.iter("{http://www.w3.org/2000/svg}rect") if len(rect)]
+    assert len(cells) == 256
+    fills = [rect.attrib["fill"] for rect in cells]
+    assert all(re.fullmatch("#[0-9a-f]{6}", fill) for fill in fills), "what SVG 1.1 does not know is painted black"
+    assert len(set(fills)) >= 50, "each VM that has pCPUs has a colour of its own"
+    words = words_of(root)
+    assert [name for name in host["vms"] if name not in words] == []
+
+
+def test_whoever_floats_stands_below_the_picture() -> None:
+    root = ElementTree.fromstring(topology_svg(small()))
+    assert "pool 0: 2 vCPUs of 2 VMs: db1, db2" in words_of(root)
 
 
 def rectangles(node: ElementTree.Element, left: float, top: float) -> list[tuple[float, float, float, float]]:

@@ -1,26 +1,30 @@
 """The machine as a picture: nodes, L3 groups, cores and pCPUs as boxes, each pCPU in the colour of who sits there.
 
 Strategy: sizes are counted bottom up (core → L3 group → node → sheet), then everything is drawn at its place. Boxes of cores
-are wide and carry names on machines of up to 64 pCPUs, else they carry the pCPU's number; what does not fit stands in the
-tooltip (<title>) of the box. Live re-pins that would make room stand in their boxes as arrows. Plain SVG 1.1 text, no script,
-no font of its own.
+are wide and carry names on machines of up to 64 pCPUs, else they carry the pCPU's number, with the VM's name below the core;
+what does not fit stands in the tooltip (<title>) of the box. VMs that float over a pool stand below the picture. Live re-pins
+that would make room stand in their boxes as arrows. Plain SVG 1.1 text, no script, no font of its own.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from qsup.api.client import Json
 from qsup.cli.render.amounts import counted
 from qsup.cli.render.sizes import short_size
 from qsup.cli.render.svg import Box, bar, box, document, flowed, label, vm_colour
 from qsup.cli.render.topology_text import has_dies
+from qsup.cli.render.wrapping import wrapped
 
 _GAP = 8
 _PAD = 10
 _HEAD = 26
 _LINE = 18
 _CELL_HEIGHT = 20
+_CAPTION = 12
+_POOL_NAMES = 60
+_LETTER = 7
 _NAMED_UP_TO = 64
 _LEGEND_NAMES = 60
 _USES = {
@@ -44,7 +48,9 @@ def topology_svg(host: Json) -> str:
     body = [f'<g transform="translate(24 {24 + 2 * _LINE})">', *parts, "</g>"]
     legend, legend_width, legend_height = _legend(host, sheet.colours, max(width, 640))
     top = 24 + 2 * _LINE + height + 2 * _GAP
-    body += [f'<g transform="translate(24 {top})">', *legend, "</g>"]
+    pools = _pool_lines(host, max(width, legend_width), legend_height)
+    body += [f'<g transform="translate(24 {top})">', *legend, *pools, "</g>"]
+    legend_height += _LINE * len(pools)
     smt = f"{host['threads']} threads a core" if host["threads"] > 1 else "no SMT"
     amounts = (counted(host["pcpus"], "pCPU"), counted(host["cores"], "core"), counted(len(nodes), "node"), smt)
     head = [label(24, 24 + 6, host["host"], size=18, bold=True), label(24, 24 + 6 + _LINE, ", ".join(amounts))]
@@ -58,12 +64,13 @@ class _Sheet:
     def __init__(self, host: Json) -> None:
         self._host = host
         self._named = host["pcpus"] <= _NAMED_UP_TO
-        self._cell_width = 92 if self._named else 32
+        self._cell_width = 92 if self._named else 40
         self._dies = has_dies(host)
         moves = host.get("moves", ())
         self._arrows = {move["from_pcpu"]: f"→{move['to_pcpu']}" for move in moves}
         self._arrows |= {move["to_pcpu"]: f"←{move['from_pcpu']}" for move in moves}
         self._columns = 4 if self._named else 8
+        self._captions = not self._named and any(pcpu["seats"] for node in host["nodes"] for _, _, pcpu in _pcpus_of(node))
         seated = {name for node in host["nodes"] for _, _, pcpu in _pcpus_of(node) for name in pcpu["vms"]}
         self.colours = {name: vm_colour(number) for number, name in enumerate(sorted(seated))}
 
@@ -114,7 +121,11 @@ class _Sheet:
         height = _CELL_HEIGHT * len(pcpus)
         parts = [part for row, pcpu in enumerate(pcpus) for part in self._cell(pcpu, row * _CELL_HEIGHT)]
         outline = box(self._cell_width, height, "none", "#6b7785", radius=3)
-        return Box(self._cell_width, height, [*parts, *outline.parts])
+        parts += outline.parts
+        if self._captions:
+            height += _CAPTION
+            parts.append(label(0, height - 3, _caption(pcpus), size=8, colour="#555f6b", room=self._cell_width + 2))
+        return Box(self._cell_width, height, parts)
 
     def _cell(self, pcpu: Json, top: int) -> Iterator[str]:
         fill = self._fill(pcpu)
@@ -146,6 +157,23 @@ class _Sheet:
         pool = [name for position in pcpu["floating"] for name in self._host["floating"][position]["vms"]]
         who = ", ".join([*seats, *(pool[:8]), *(["…"] if len(pool) > 8 else [])])
         return ", ".join([f"pCPU {pcpu['pcpu']}: {pcpu['use']}", *([who] if who else []), *pcpu["marks"]])
+
+
+def _caption(pcpus: Sequence[Json]) -> str:
+    """Who sits on a core: the first VM's name, and how many more there are."""
+    names = list(dict.fromkeys(seat["vm"] for pcpu in pcpus for seat in pcpu["seats"]))
+    return "" if not names else names[0] if len(names) == 1 else f"{names[0]}+{len(names) - 1}"
+
+
+def _pool_lines(host: Json, width: int, top: int) -> list[str]:
+    """Who floats over which pCPUs."""
+    texts: list[str] = []
+    for group in host["floating"]:
+        more = len(group["vms"]) - _POOL_NAMES
+        names = ", ".join(group["vms"][:_POOL_NAMES]) + (f" and {more} more" if more > 0 else "")
+        amounts = f"{counted(group['vcpus'], 'vCPU')} of {counted(len(group['vms']), 'VM')}"
+        texts += wrapped(f"pool {group['pcpus']}: {amounts}: {names}", int(width / _LETTER), "", "    ")
+    return [label(0, top + number * _LINE, text, size=11) for number, text in enumerate(texts, 1)]
 
 
 def _pages(pool: Json) -> str:
