@@ -181,10 +181,12 @@ async def test_timeline(tmp_path: Path) -> None:
         assert "prealloc" in (await qsup("timeline", "web1", served=served)).out
         (start,) = (await qsup("timeline", "web1", "--json", served=served)).json
         assert start["total_ms"] == 812.4
-        older = evolve(views.STARTS[0], started_at_s=1.0, outcome="older")
-        served.registry.vms["web1"] = evolve(views.FULL_VM, starts=(views.STARTS[0], older))
-        assert "older" not in (await qsup("timeline", "web1", served=served)).out
-        assert "older" in (await qsup("timeline", "web1", "--all", served=served)).out
+        starts = tuple(evolve(views.STARTS[0], started_at_s=float(number), outcome=f"start-{number}") for number in range(6))
+        served.registry.vms["web1"] = evolve(views.FULL_VM, starts=starts[::-1])
+        for words, shown in (((), (3, 4, 5)), (("-n", "1"), (5,)), (("--all",), range(6))):
+            told = (await qsup("timeline", "web1", "--json", *words, served=served)).json
+            assert [start["outcome"] for start in told] == [f"start-{number}" for number in shown], "the newest last"
+        assert (await qsup("timeline", "web1", "-n", "0", served=served)).code == 2
         assert (await qsup("timeline", "db1", served=served)).code == 1
 
 

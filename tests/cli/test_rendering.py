@@ -73,7 +73,8 @@ TEXTS: dict[str, Callable[[], str]] = {
     "wait-coloured": lambda: wait_text(wire("wait"), False, Style(True), 80),
     "wait-of-one": lambda: wait_text(wire("wait-of-one"), True, PLAIN, None),
     "wait-history": lambda: history_text(wire("wait-of-one")["history"], PLAIN, 80),
-    "timeline": lambda: timeline_text("web1", wire("vm-full")["starts"][0], PLAIN, 80),
+    "timeline": lambda: timeline_text("web1", wire("vm-full")["starts"], PLAIN, 80),
+    "timeline-two": lambda: timeline_text("web1", wire("timeline")["starts"], PLAIN, 80),
     "events": lambda: "\n".join(event_line(event, PLAIN) for event in wire("events")["events"]),
     "cmdline": lambda: command_line_text(["qemu", "-name", "guest=a b", "-append", "x 'y'", "-S"]),
     "cmdline-explained": lambda: explained_text("qemu", wire("cmdline")["options"]),
@@ -104,7 +105,7 @@ def test_no_golden_file_is_left_over() -> None:
     assert sorted(path.stem for path in GOLDEN.iterdir()) == sorted(TEXTS)
 
 
-@pytest.mark.parametrize("name", ["list", "timeline", "host", "verify-80", "wait", "wait-history"])
+@pytest.mark.parametrize("name", ["list", "timeline", "timeline-two", "host", "verify-80", "wait", "wait-history"])
 def test_fits_80_columns(name: str) -> None:
     assert max(map(len, TEXTS[name]().splitlines())) <= 80
 

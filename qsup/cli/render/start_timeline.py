@@ -13,19 +13,21 @@ _FULL = "█"
 _BAR_MIN, _BAR_MAX = 10, 60
 
 
-def timeline_text(name: str, start: Json, style: Style, width: int) -> str:
-    """One start: each stage with its milliseconds and a bar as long as its share of the longest one."""
-    stages: Sequence[Json] = start["stages"]
-    head = f"{style.colour('bold', name)}  started {moment(start['started_at_s'])}: "
-    lines = [f"{head}{start['outcome']} after {start['total_ms']:.1f} ms"]
+def timeline_text(name: str, starts: Sequence[Json], style: Style, width: int) -> str:
+    """Starts one below the other: each stage with its milliseconds and a bar. All bars are of one scale, so starts compare."""
+    stages = [stage for start in starts for stage in start["stages"]]
     label_width = max((len(stage["stage"]) for stage in stages), default=0)
     longest_ms = max((stage["duration_ms"] for stage in stages), default=0.0)
     room = min(max(width - label_width - 18, _BAR_MIN), _BAR_MAX)
-    for stage in stages:
-        share = stage["duration_ms"] / longest_ms if longest_ms else 0.0
-        amount = f"{stage['duration_ms']:9.1f} ms"
-        lines.append(f"  {stage['stage'].ljust(label_width)} {amount}  {style.colour('green', _bar(share, room))}".rstrip())
-    return "\n".join(lines)
+    blocks = []
+    for start in starts:
+        head = f"{style.colour('bold', name)}  started {moment(start['started_at_s'])}: "
+        lines = [f"{head}{start['outcome']} after {start['total_ms']:.1f} ms"]
+        for stage in start["stages"]:
+            bar = style.colour("green", _bar(stage["duration_ms"] / longest_ms if longest_ms else 0.0, room))
+            lines.append(f"  {stage['stage'].ljust(label_width)} {stage['duration_ms']:9.1f} ms  {bar}".rstrip())
+        blocks.append("\n".join(lines))
+    return "\n\n".join(blocks)
 
 
 def _bar(share: float, room: int) -> str:

@@ -13,25 +13,33 @@ from qsup.cli.render.start_timeline import timeline_text
 from qsup.cli.terminal import stdout_style, stdout_width
 
 _WIDTH = 80
+_SHOWN = 3
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the words of `timeline`."""
     parser.add_argument("vm", metavar="VM", help="a VM's name")
-    parser.add_argument("--all", action="store_true", help="all starts that the daemon remembers, oldest first")
+    shown = parser.add_mutually_exclusive_group()
+    count_help = f"the last N starts (default {_SHOWN})"
+    shown.add_argument("-n", "--last", metavar="N", type=_count, default=_SHOWN, help=count_help)
+    shown.add_argument("--all", action="store_true", help="all starts that the daemon remembers: the last ten")
     add_client_options(parser)
 
 
+def _count(text: str) -> int:
+    if not (text.isascii() and text.isdigit()) or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 1 on")
+    return int(text)
+
+
 def run(args: argparse.Namespace) -> int:
-    """Print the last start, or all; with --json an array of starts."""
-    vm = client_of(args).get(vm_path(args.vm))
-    starts = sorted(vm["starts"], key=lambda start: start["started_at_s"])
-    shown = starts if args.all else starts[-1:]
+    """Print the last starts, the newest last; with --json an array of starts."""
+    starts = client_of(args).get(vm_path(args.vm, "/timeline"))["starts"]
+    shown = starts if args.all else starts[-args.last :]
     if args.json:
         print_json(shown)
     elif shown:
-        texts = [timeline_text(args.vm, start, stdout_style(), stdout_width() or _WIDTH) for start in shown]
-        print_text("\n\n".join(texts))
+        print_text(timeline_text(args.vm, shown, stdout_style(), stdout_width() or _WIDTH))
     else:
         print(f"qsup: {args.vm}: this daemon has not started it", file=sys.stderr)
     return exit_codes.DONE if shown else exit_codes.FAILED
