@@ -8,7 +8,7 @@ from urllib.parse import parse_qsl, unquote
 from attrs import frozen
 
 from qsup.api.calls import Handler
-from qsup.api.handlers.auditing import read_audit
+from qsup.api.handlers.auditing import follow_audit, read_audit
 from qsup.api.handlers.console import open_console
 from qsup.api.handlers.events import follow_events, list_events
 from qsup.api.handlers.lifecycle import pause, reset, restart, resume, start, stop
@@ -48,6 +48,7 @@ ROUTES: tuple[Route, ...] = (
     Route("GET", "/v1/verify", read_all_verified),
     Route("GET", "/v1/verify/stream", follow_verified, _VM_QUERY),
     Route("GET", "/v1/audit", read_audit, _AUDIT_QUERY),
+    Route("GET", "/v1/audit/stream", follow_audit, _AUDIT_QUERY),
     Route("POST", "/v1/vms/{name}/repair-memory", repair_memory),
     Route("POST", "/v1/vms/{name}/start", start),
     Route("POST", "/v1/vms/{name}/stop", stop),

@@ -86,3 +86,17 @@ async def test_the_truth_is_told_of_all_and_of_one(tmp_path: Path) -> None:
                 await follow(watcher, f"/v1/verify/stream{query}")
                 _, told = await next_event(watcher)
                 assert len(told["vms"]) == names
+
+
+async def test_the_audit_comes_again_each_minute(tmp_path: Path, autojump_clock: trio.testing.MockClock) -> None:
+    async with serving(tmp_path) as served:
+        async with raw_client(served) as watcher:
+            await follow(watcher, "/v1/audit/stream?skip=cpu.clocksource")
+            _, first = await next_event(watcher)
+            _, second = await next_event(watcher)
+            assert first["skipped"] == second["skipped"] == ["cpu.clocksource"]
+            assert trio.current_time() >= 60
+        async with raw_client(served) as client:
+            status, body = await client.ask("GET", "/v1/audit/stream?skip=no.such-rule")
+            assert body["error"]["code"] == "truth.no-such-rule"
+            assert status >= 400
