@@ -79,19 +79,20 @@ def test_a_moved_thread_is_named_and_put_back(daemon: Daemon) -> None:
     assert table_of(daemon, "moved", 0)["repairs"] == 1
 
 
-def test_real_time_vcpus_run_so_and_are_checked(daemon: Daemon) -> None:
+def test_real_time_vcpus_run_so_and_are_checked(tmp_path: Path) -> None:
     cpu = 'vcpus = 1\nplacement = "dedicated"\nrealtime_priority = 3'
-    daemon.drop("rt", daemon.halting(cpu=cpu))
-    wait_settled(daemon, "rt")
-    vcpu = thread_of(table_of(daemon, "rt", 0), "vcpu 0")
-    assert os.sched_getscheduler(vcpu["tid"]) == os.SCHED_FIFO
-    assert os.sched_getparam(vcpu["tid"]).sched_priority == 3
-    os.sched_setscheduler(vcpu["tid"], os.SCHED_OTHER, os.sched_param(0))
-    row = thread_of(table_of(daemon, "rt", 1), "vcpu 0")
-    assert (row["verdict"], row["note"]) == ("drift", "its scheduler is other, planned is fifo 3")
-    daemon.drop("both", daemon.halting(cpu='vcpus = 2\nplacement = "pinned"\npin = ["0", "1"]\nrealtime_priority = 3'))
-    view = wait_view(daemon, "both", lambda view: view["refusal"], "it is refused")
-    assert "plan.realtime-starves" in {reason["code"] for reason in view["refusal"]}
+    with running_daemon(tmp_path) as daemon:  # its own: the pins of the other tests' VMs leave no pCPU to dedicate
+        daemon.drop("rt", daemon.halting(cpu=cpu))
+        wait_settled(daemon, "rt")
+        vcpu = thread_of(table_of(daemon, "rt", 0), "vcpu 0")
+        assert os.sched_getscheduler(vcpu["tid"]) == os.SCHED_FIFO
+        assert os.sched_getparam(vcpu["tid"]).sched_priority == 3
+        os.sched_setscheduler(vcpu["tid"], os.SCHED_OTHER, os.sched_param(0))
+        row = thread_of(table_of(daemon, "rt", 1), "vcpu 0")
+        assert (row["verdict"], row["note"]) == ("drift", "its scheduler is other, planned is fifo 3")
+        daemon.drop("both", daemon.halting(cpu='vcpus = 2\nplacement = "pinned"\npin = ["0", "1"]\nrealtime_priority = 3'))
+        view = wait_view(daemon, "both", lambda view: view["refusal"], "it is refused")
+        assert "plan.realtime-starves" in {reason["code"] for reason in view["refusal"]}
 
 
 def test_kernel_threads_and_emulator_threads_are_put_back_as_well(daemon: Daemon) -> None:
