@@ -33,6 +33,7 @@ class _Holding:
     plan: VmPlan
     pages_taken: tuple[_PagesTaken, ...]
     base_taken: tuple[_BaseTaken, ...]
+    grown: bool = False
 
 
 @frozen
@@ -58,7 +59,7 @@ def ledger_of(document: Mapping[str, Any]) -> Ledger:
     for holding in told.holdings:
         pages = {(taken.host_node, taken.page_size_bytes): taken.count for taken in holding.pages_taken}
         base = {taken.host_node: taken.size_bytes for taken in holding.base_taken}
-        ledger = ledger.reserved(Holding(holding.plan, pages, base))
+        ledger = ledger.reserved(Holding(holding.plan, pages, base, holding.grown))
     return ledger
 
 
@@ -69,4 +70,5 @@ def _listed(holding: Holding) -> _Holding:
         holding.plan,
         tuple(_PagesTaken(node, size, count) for (node, size), count in pages),
         tuple(_BaseTaken(node, size) for node, size in base),
+        holding.grown,
     )

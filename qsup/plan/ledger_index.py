@@ -119,8 +119,8 @@ def base_due(holding: Holding) -> dict[int, int]:
 
 
 def growth_due(holding: Holding) -> dict[tuple[int, int], int]:
-    """Pages by which pools have yet to grow for it; none once the VM's process, which comes after that, has taken anything."""
-    if holding.pages_taken or holding.base_taken_bytes:
+    """Pages by which pools have yet to grow for it; none once they have, though its process has taken nothing yet."""
+    if holding.grown or holding.pages_taken or holding.base_taken_bytes:
         return {}
     return {(growth.host_node, growth.page_size_bytes): growth.count for growth in holding.plan.pool_growth}
 

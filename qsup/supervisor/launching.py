@@ -66,6 +66,7 @@ async def launch(services: Services, vm: VmState, nursery: trio.Nursery) -> None
     clock.mark("stub")
     try:
         # The stub takes its time to confine itself; the pages are added meanwhile.
+        services.reservations.note_growth(vm.name)
         await grow_pools(services.events, plan)
         clock.mark("pages")
         record = await _register(services, vm, plan, argv, words, stub, caps.version)

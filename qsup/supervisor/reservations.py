@@ -83,7 +83,17 @@ class Reservations:
     def hold(self, plan: VmPlan) -> None:
         """Hold what a recorded plan takes: for adopted VMs, and for plans that a re-pin changed."""
         known = self.ledger.holdings.get(plan.name)
-        self.ledger = self.ledger.reserved(Holding(plan) if known is None else evolve(known, plan=plan))
+        self.ledger = self.ledger.reserved(Holding(plan, grown=True) if known is None else evolve(known, plan=plan))
+
+    def note_growth(self, name: str) -> None:
+        """The pools begin to grow for `name`.
+
+        Order: before they do. Pages that are counted as free and as growth to come would be promised twice; those that are
+        neither for a moment are only kept back.
+        """
+        holding = self.ledger.holdings.get(name)
+        if holding is not None:
+            self.ledger = self.ledger.reserved(evolve(holding, grown=True))
 
     def note_process(self, name: str, pid: int) -> None:
         """From now on `pid` takes the pages that the plan of `name` promised."""

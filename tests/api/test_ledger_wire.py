@@ -21,9 +21,9 @@ LEDGER = started([dedicated("db1", 4, threads=2), vm("web1")], two_sockets())[0]
 pages = st.dictionaries(st.tuples(st.integers(0, 7), st.sampled_from([2 << 20, 1 << 30])), st.integers(0, 1 << 40), max_size=4)
 
 
-@given(pages, st.dictionaries(st.integers(0, 7), st.integers(0, 1 << 50), max_size=3))
-def test_what_is_sent_is_what_is_read(huge: dict[tuple[int, int], int], base: dict[int, int]) -> None:
-    ledger = LEDGER.reserved(Holding(LEDGER.holdings["db1"].plan, huge, base))
+@given(pages, st.dictionaries(st.integers(0, 7), st.integers(0, 1 << 50), max_size=3), st.booleans())
+def test_what_is_sent_is_what_is_read(huge: dict[tuple[int, int], int], base: dict[int, int], grown: bool) -> None:
+    ledger = LEDGER.reserved(Holding(LEDGER.holdings["db1"].plan, huge, base, grown))
     read = ledger_of(json.loads(json.dumps(ledger_json(ledger))))
     assert read.holdings == ledger.holdings
 

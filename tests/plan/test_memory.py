@@ -134,6 +134,16 @@ def test_a_pool_grows_for_a_vm_by_what_was_planned_though_others_left() -> None:
     assert ask(named("late", GIB), after, running).pool_growth == (), "it has grown: nothing is due any more"
 
 
+def test_grown_pages_that_nobody_has_touched_yet_are_not_counted_twice() -> None:
+    facts = build_host(cores_per_node=8, memory_bytes=8 * GIB)
+    holding = Holding(ask(named("starting", GIB), facts))
+    assert holding.plan.pool_growth == (PoolGrowth(0, HUGE_2M, 512),)
+    grown = Ledger().reserved(evolve(holding, grown=True))
+    for pages in (0, 200, 512):  # the kernel adds them one by one
+        now = with_memory_free(with_pages(facts, HUGE_2M, {0: pages}), {0: 7 * GIB - pages * HUGE_2M})
+        assert ask(named("late", GIB), now, grown).pool_growth == (PoolGrowth(0, HUGE_2M, 512),)
+
+
 def test_pages_taken_from_another_node_than_planned_are_not_due_any_more() -> None:
     facts = with_pages(two_sockets(), HUGE_2M, {0: 512, 1: 512})
     first = Holding(ask(evolve(huge(GIB), name="one"), facts, policy=NO_GROWTH), pages_taken={(1, HUGE_2M): 512})

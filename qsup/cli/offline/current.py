@@ -119,4 +119,4 @@ def _holding_of(record: LaunchRecord) -> Holding:
     for (node, size), count in pages.items():
         if size < _SMALLEST_HUGEPAGE_BYTES:
             base[node] = base.get(node, 0) + count * size
-    return Holding(record.plan, huge, base)
+    return Holding(record.plan, huge, base, grown=True)
