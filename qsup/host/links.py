@@ -11,6 +11,7 @@ import fcntl
 import os
 import socket
 import struct
+import threading
 
 from qsup.errors import KernelRefused
 from qsup.host.sysfs import NET_DIR, is_dir, read_count
@@ -26,6 +27,9 @@ _HINTS = {
     errno.EACCES: "run the daemon with CAP_NET_ADMIN",
     errno.EXFULL: "a Linux bridge takes 1023 ports: use a second bridge",
 }
+
+# VMs that start together ask for one bridge from several threads: none may join it before it has its address.
+_creation = threading.Lock()
 
 
 class _Control:
@@ -135,18 +139,29 @@ def create_bridge(name: str) -> bool:
     Touches:
         SIOCBRADDBR, SIOCSIFHWADDR, SIOCSIFFLAGS.
     """
-    with _Control(name) as bridge:
-        if tap_exists(name) and not is_bridge(name):
-            message = f"{name} exists and is no bridge"
-            raise KernelRefused("host.link-name-taken", name, errno.EEXIST, message, "give the bridge another name")
-        created = not is_bridge(name)
+    with _creation, _Control(name) as bridge:
+        created = not is_bridge(name) and _add_bridge(bridge)
         if created:
-            bridge.call(_SIOCBRADDBR, bridge.name + b"\0", "make the bridge")
             # Setting the address, even to what it is, keeps the bridge from taking over that of a port.
             address = bridge.call(_SIOCGIFHWADDR, bridge.request(b""), "read the MAC")
             bridge.call(_SIOCSIFHWADDR, address, "set the MAC")
         _bring_up(bridge)
     return created
+
+
+def _add_bridge(bridge: _Control) -> bool:
+    """False where another process was faster. Only the kernel can tell: sysfs shows a new link before it shows its kind."""
+    try:
+        bridge.call(_SIOCBRADDBR, bridge.name + b"\0", "make the bridge")
+    except KernelRefused as refusal:
+        if refusal.errno != errno.EEXIST:
+            raise
+        if not is_bridge(bridge.link):
+            message = f"{bridge.link} exists and is no bridge"
+            hint = "give the bridge another name"
+            raise KernelRefused("host.link-name-taken", bridge.link, errno.EEXIST, message, hint) from None
+        return False
+    return True
 
 
 def delete_bridge(name: str) -> bool:

@@ -5,8 +5,10 @@ from __future__ import annotations
 import os
 import socket
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
+from threading import Barrier
 
 import pytest
 
@@ -81,6 +83,22 @@ def test_a_tap_on_a_bridge(link_name: str, bridge_name: str, queues: int) -> Non
         assert not ipv6.exists() or ipv6.read_text() == "1\n"
         assert link(bridge_name).mac == mac
     assert not tap_exists(link_name)
+
+
+@pytest.mark.root
+def test_one_bridge_is_made_by_one_of_many_who_ask_at_once(bridge_name: str) -> None:
+    for _ in range(20):
+        together = Barrier(8)
+
+        def make(together: Barrier = together) -> bool:
+            together.wait()
+            return create_bridge(bridge_name)
+
+        with ThreadPoolExecutor(8) as threads:
+            made = [asked.result() for asked in [threads.submit(make) for _ in range(8)]]
+        assert made.count(True) == 1
+        assert link(bridge_name).up
+        assert delete_bridge(bridge_name)
 
 
 @pytest.mark.root
