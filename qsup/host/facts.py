@@ -60,6 +60,7 @@ def read_host_facts(
     """
     capabilities = read_capabilities(root)
     uefi_code, uefi_vars = read_uefi(root) or (None, None)
+    links = frozenset(list_dir(root, NET_DIR))  # before the bridges: one that is made meanwhile is no link of another kind
     return HostFacts(
         pcpus=read_pcpus(root),
         nodes=read_nodes(root),
@@ -75,7 +76,7 @@ def read_host_facts(
         may_network=CAP_NET_ADMIN in capabilities,
         may_grow_pools=read_may_grow_pools(root),
         may_change_uid={CAP_SETUID, CAP_SETGID} <= capabilities,
-        links=frozenset(list_dir(root, NET_DIR)),
+        links=links,
         may_bind_memory=read_may_bind_memory(root),
         cpu_vendor=read_cpu_vendor(root),
     )

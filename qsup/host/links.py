@@ -14,7 +14,7 @@ import struct
 import threading
 
 from qsup.errors import KernelRefused
-from qsup.host.sysfs import NET_DIR, is_dir, read_count
+from qsup.host.sysfs import NET_DIR, is_dir, read_count, read_text
 
 _SIOCGIFFLAGS, _SIOCSIFFLAGS = 0x8913, 0x8914
 _SIOCSIFMTU = 0x8922
@@ -150,7 +150,7 @@ def create_bridge(name: str) -> bool:
 
 
 def _add_bridge(bridge: _Control) -> bool:
-    """False where another process was faster. Only the kernel can tell: sysfs shows a new link before it shows its kind."""
+    """False where another process was faster."""
     try:
         bridge.call(_SIOCBRADDBR, bridge.name + b"\0", "make the bridge")
     except KernelRefused as refusal:
@@ -187,8 +187,10 @@ def link_mtu(name: str, root: str = "/") -> int | None:
 
 
 def is_bridge(name: str, root: str = "/") -> bool:
-    """Whether a link of this name exists and is a bridge."""
-    return is_dir(root, f"{NET_DIR}/{name}/bridge")
+    """Whether a link of this name exists and is a bridge: by its type, which a new link has from its first moment; a recorded
+    host may have its directory only."""
+    kind = read_text(root, f"{NET_DIR}/{name}/uevent") or ""
+    return "DEVTYPE=bridge" in kind.splitlines() or is_dir(root, f"{NET_DIR}/{name}/bridge")
 
 
 def tap_exists(name: str, root: str = "/") -> bool:
