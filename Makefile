@@ -12,7 +12,7 @@ test: setup            ## lint, types, the order of the rooms, the fast tests
 	$(step) mypy .venv/bin/mypy
 	$(step) lint-imports .venv/bin/lint-imports --no-cache
 	$(step) pytest .venv/bin/pytest -n 2 --dist loadfile --ignore=tests/live
-	$(step) pytest-live .venv/bin/pytest tests/live
+	$(step) pytest-live .venv/bin/pytest tests/live -n 3 --dist loadfile
 
 demo: setup            ## the main job on directories of its own; KEEP=1 leaves it up, END=DIR ends that
 	@$(python) -m tests.demo $(if $(KEEP),--keep) $(if $(END),--end $(END))
