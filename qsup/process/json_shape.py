@@ -15,8 +15,16 @@ T = TypeVar("T")
 
 
 def text_of(value: object) -> str:
-    """The JSON text of an attrs object: indented, names in the order of the class, sets sorted."""
-    return json.dumps(_CONVERTER.unstructure(value), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+    """The JSON text of an attrs object: a field a line, names in the order of the class, sets sorted.
+
+    json's own indenting would take its slow encoder, four times the time, and a start writes three records.
+    """
+    fields = _CONVERTER.unstructure(value)
+    return "{\n" + ",\n".join(f" {_dumps(name)}: {_dumps(item)}" for name, item in fields.items()) + "\n}\n"
+
+
+def _dumps(item: object) -> str:
+    return json.dumps(item, ensure_ascii=False, allow_nan=False)
 
 
 def document_of(text: str) -> dict[str, Any]:
