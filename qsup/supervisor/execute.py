@@ -91,7 +91,7 @@ class Hands:
         link = vm.run.require_link()
         session = link.require_control()
         await verbs.cont(session, timeout_s=RESUME_TIMEOUT_S)
-        await link.refresh_status(session)
+        link.note_resumed()
         if not vm.run.started:
             self._note_started(vm)
             vm.publish()

@@ -83,7 +83,7 @@ async def launch(services: Services, vm: VmState, nursery: trio.Nursery) -> None
         vm.run.record = evolve(record, plan=latest)
         await keep_record(vm)
     clock.mark("spawn")
-    follow(services, vm, nursery, greeted=False)
+    follow(services, vm, nursery, greeted=False, held=True)
 
 
 class _Nics:
@@ -176,7 +176,7 @@ async def note_stage(vm: VmState, stage: Stage) -> None:
         await keep_record(vm)
 
 
-def follow(services: Services, vm: VmState, nursery: trio.Nursery, *, greeted: bool) -> None:
+def follow(services: Services, vm: VmState, nursery: trio.Nursery, *, greeted: bool, held: bool = False) -> None:
     """Begin to watch a QEMU: its monitor's link, and its end by its pidfd."""
     assert vm.run.plan is not None
     paths = vm.run.plan.paths
@@ -196,6 +196,7 @@ def follow(services: Services, vm: VmState, nursery: trio.Nursery, *, greeted: b
         on_event=take,
         patience_s=services.settings.unresponsive_after_s,
         greeted=greeted,
+        held=held,
     )
     run.link_scope = trio.CancelScope()
     nursery.start_soon(_follow, services.events, vm, name=f"follow {vm.name}")

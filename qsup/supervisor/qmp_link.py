@@ -24,6 +24,8 @@ from qsup.qmp.shapes import Shape
 CONNECT_TIMEOUT_S = 5.0
 RECONNECT_DELAY_S = 0.5
 SETTLE_TIMEOUT_S = 5.0
+SETTLED_PAUSE_S = 0.05
+HELD_STATUS = "prelaunch"
 PROBES_APART = 2
 """Between an answer and the next question, in patiences."""
 
@@ -49,13 +51,16 @@ class QmpLink:
         on_event: Callable[[LifecycleEvent], None],
         patience_s: float,
         greeted: bool = False,
+        held: bool = False,
     ) -> None:
+        """`held`: this QEMU was just launched with -S, and nobody but this link lets it go: it need not be asked."""
         self._qmp_socket = qmp_socket
         self._telemetry_socket = telemetry_socket
         self._changed = changed
         self._on_event = on_event
         self._patience_s = patience_s
         self.greeted = greeted
+        self._held = held
         self.control: QmpSession | None = None
         self.telemetry: QmpSession | None = None
         self.status: str | None = None
@@ -98,6 +103,7 @@ class QmpLink:
     async def _keep_telemetry_up(self) -> None:
         with trio.move_on_after(SETTLE_TIMEOUT_S):
             await self._settled.wait()
+            await trio.sleep(SETTLED_PAUSE_S)  # whoever waits for the start hears of it first
         await self._keep_up(self._telemetry_socket, self._serve_telemetry)
 
     def _greeting_timeout_s(self) -> float | None:
@@ -117,7 +123,10 @@ class QmpLink:
     async def _serve_control(self, session: QmpSession) -> None:
         self.control = session
         try:
-            await self.refresh_status(session)
+            if self._held:
+                self.status, self._held = HELD_STATUS, False
+            else:
+                await self.refresh_status(session)
             self.greeted = True
             self._note_answer()
             self._changed()
@@ -178,6 +187,13 @@ class QmpLink:
         if status != self.status:
             self.status = status
             self._changed()
+
+    def note_resumed(self) -> None:
+        """QEMU has answered "cont": it runs. What stops it again comes as an event.
+
+        Source: QEMU 7.2, monitor/qmp-cmds.c, qmp_cont.
+        """
+        self.status = "running"
 
     async def refresh_status(self, session: QmpSession) -> None:
         """Ask for the RunState and keep it.
