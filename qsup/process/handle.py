@@ -58,15 +58,17 @@ class QemuProcess:
         return self._pidfd
 
     def is_alive(self) -> bool:
-        """At least one of its threads runs. A zombie does not live."""
-        return not has_ended(self._pidfd)
+        """At least one of its threads runs. A zombie does not live; of a handle that is closed nobody knows any more: False."""
+        return self._pidfd >= 0 and not has_ended(self._pidfd)
 
     def thread_count(self) -> int:
-        """How many threads it has; 0 where that cannot be told, as of a process that is gone.
+        """How many threads it has; 0 where that cannot be told, as of a process that is gone or a handle that is closed.
 
         Touches: the links of /proc/PID/task (one for each thread: fs/proc/base.c, proc_task_getattr), by a descriptor that is
             kept: for those who ask every second.
         """
+        if self._pidfd < 0:
+            return 0
         try:
             if self._task_dir_fd < 0:
                 self._task_dir_fd = os.open(f"/proc/{self.pid}/task", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
@@ -84,7 +86,9 @@ class QemuProcess:
             os.close(pidfd)
 
     def send_signal(self, number: int) -> bool:
-        """Send a signal; False when the process is gone."""
+        """Send a signal; False when the process is gone, or the handle closed."""
+        if self._pidfd < 0:
+            return False
         try:
             signal.pidfd_send_signal(self._pidfd, number)
         except ProcessLookupError:

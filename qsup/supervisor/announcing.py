@@ -3,10 +3,20 @@
 from __future__ import annotations
 
 import json
+import time
 
-from qsup.reconcile.phase import Phase
+from qsup.reconcile.phase import Phase, phase_of
 from qsup.supervisor.events import EventLog
+from qsup.supervisor.observe import observed_of
 from qsup.supervisor.vm_state import VmState
+
+
+def note_phase(events: EventLog, vm: VmState) -> None:
+    """Take down the phase of what is held of the VM now, and say what its change means."""
+    phase = phase_of(observed_of(vm))
+    if phase != vm.phase:
+        announce(events, vm, vm.phase, phase)
+        vm.phase, vm.phase_since_s = phase, time.time()
 
 
 def announce(events: EventLog, vm: VmState, before: str, after: Phase) -> None:

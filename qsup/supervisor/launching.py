@@ -25,6 +25,7 @@ from qsup.process.launch import Stub, spawn_stub
 from qsup.process.record import LaunchRecord, Stage, write_record
 from qsup.process.state_dir import write_guest_record
 from qsup.qmp.lifecycle_events import LifecycleEvent, Reset, Shutdown
+from qsup.supervisor.announcing import note_phase
 from qsup.supervisor.contain import contain, note_trouble
 from qsup.supervisor.events import EventLog
 from qsup.supervisor.notes import keep_record
@@ -212,6 +213,8 @@ async def _follow(events: EventLog, vm: VmState) -> None:
             nursery.start_soon(_keep_link, events, vm, run.link)
             await run.process.wait_gone()
             run.gone = True
+            # Not when its task comes round: nobody may see a VM that runs and has no process.
+            note_phase(events, vm)
             nursery.cancel_scope.cancel()
     vm.ring()
 

@@ -7,7 +7,6 @@ named.
 from __future__ import annotations
 
 import math
-import time
 
 import trio
 from attrs import define
@@ -15,8 +14,7 @@ from attrs import define
 from qsup.errors import KernelRefused, Refused
 from qsup.reconcile.actions import Action, Decision, Nothing
 from qsup.reconcile.decide import decide
-from qsup.reconcile.phase import phase_of
-from qsup.supervisor.announcing import announce
+from qsup.supervisor.announcing import note_phase
 from qsup.supervisor.contain import contain, note_trouble
 from qsup.supervisor.execute import Execute
 from qsup.supervisor.observe import desired_of, observed_of
@@ -62,13 +60,8 @@ async def run_vm(services: Services, vm: VmState, execute: Execute) -> None:
 
 
 def _decide(services: Services, vm: VmState) -> Decision:
-    now_s = trio.current_time()
-    observed = observed_of(vm)
-    phase = phase_of(observed)
-    decision = decide(desired_of(vm), observed, now_s)
-    if phase != vm.phase:
-        announce(services.events, vm, vm.phase, phase)
-        vm.phase, vm.phase_since_s = phase, time.time()
+    note_phase(services.events, vm)
+    decision = decide(desired_of(vm), observed_of(vm), trio.current_time())
     vm.reason = decision.reason
     vm.publish()
     return decision

@@ -97,6 +97,7 @@ async def test_any_number_of_tasks_may_wait_and_stop_waiting() -> None:
 def test_closing_does_not_end_the_process() -> None:
     process = _handle(_child("sleep", "1000"))
     process.close()
+    assert (process.is_alive(), process.thread_count(), process.send_signal(signal.SIGKILL)) == (False, 0, False)
     again = _handle(process.pid)
     assert again.is_alive()
     again.send_signal(signal.SIGKILL)
