@@ -7,16 +7,16 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
-from attrs import evolve, frozen
+from attrs import define, evolve, field, frozen
 
 from qsup.errors import KernelRefused
 from qsup.host.other_threads import OtherThreads, with_moves
 from qsup.host.quotas import Quotas
 from qsup.host.switch_times import SwitchCounter, SwitchTimes
 from qsup.host.sysfs import read_text
-from qsup.host.thread_counters import ThreadCounters
+from qsup.host.thread_counters import RUNNABLE, ThreadCounters, process_clock_ns
 from qsup.truth.wait import waited_pcpus
 from qsup.truth.wait_samples import Counters, HostSample, PcpuTimes, Thread, ThreadKey
 
@@ -28,6 +28,8 @@ _MOSTLY = 0.5
 _TRUST = 3
 """So many samples in a row a thread that slept and did nothing is taken to sleep on."""
 
+_Row = tuple[Thread, Counters]
+
 
 @frozen
 class Target:
@@ -37,6 +39,29 @@ class Target:
     tid: int
     thread: Thread
     fixed: bool
+
+
+@define(eq=False)
+class _Process:
+    """The threads of one process, and what the last reading found of them; `slept`: none ran or waited then."""
+
+    pid: int
+    targets: list[Target] = field(factory=list)
+    clock_ns: int | None = None
+    keys: tuple[ThreadKey, ...] = ()
+    slept: bool = False
+    trusted: int = 0
+
+    def slept_on(self) -> bool:
+        """Whether a process of which no thread has run may be taken to be as it was: some times in a row."""
+        self.trusted += 1
+        return self.slept and self.trusted <= _TRUST
+
+    def note(self, rows: Mapping[ThreadKey, _Row]) -> None:
+        """What was read. Not all processes are read at the same time."""
+        self.trusted = 0 if self.keys else self.pid % (_TRUST + 1)
+        self.keys = tuple(rows)
+        self.slept = all(counters.state != RUNNABLE for _, counters in rows.values())
 
 
 class SchedSamples:
@@ -56,6 +81,7 @@ class SchedSamples:
         self._last: HostSample | None = None
         self._targets: Sequence[Target] = ()
         self._vms: dict[int, str] = {}
+        self._processes: dict[int, _Process] = {}
         self._quiet = _PATIENCE
 
     def take(self, targets: Sequence[Target], *, watched: bool) -> HostSample:
@@ -78,18 +104,45 @@ class SchedSamples:
     def _take_targets(self, targets: Sequence[Target]) -> None:
         self._targets = targets
         self._vms = {target.pid: target.thread.vm or "" for target in targets}
+        self._processes = {pid: _Process(pid) for pid in self._vms}
+        for target in targets:
+            self._processes[target.pid].targets.append(target)
         self._counters.keep_only((target.pid, target.tid) for target in targets)
         self._quotas.keep_only(self._vms)
 
     def _read(self, at_ns: int, pcpus: dict[int, PcpuTimes]) -> dict[ThreadKey, tuple[Thread, Counters]]:
         idle = _idle_since(self._last, at_ns, pcpus)
-        read = self._counters.read
-        threads = {}
-        for target in self._targets:
-            found = read(target.pid, target.tid, fixed=target.fixed, idle=idle, trust=_TRUST)
-            if found is not None:
-                threads[target.tid, found[0]] = (target.thread, found[1])
+        still = self._still_processes()
+        threads: dict[ThreadKey, _Row] = {}
+        for pid, process in self._processes.items():
+            asleep = pid in still and self._last is not None and process.slept_on()
+            threads.update(self._as_before(process) if asleep else self._read_process(process, idle, still=pid in still))
         return threads
+
+    def _as_before(self, process: _Process) -> dict[ThreadKey, _Row]:
+        assert self._last is not None
+        last = self._last.threads
+        return {key: last[key] for key in process.keys}
+
+    def _read_process(self, process: _Process, idle: frozenset[int], *, still: bool) -> dict[ThreadKey, _Row]:
+        """Read each thread. Of a process that slept, all are asked whether they wait by now: it was trusted as a whole."""
+        read, trust = self._counters.read, 0 if still else _TRUST
+        rows: dict[ThreadKey, _Row] = {}
+        for target in process.targets:
+            found = read(target.pid, target.tid, fixed=target.fixed, idle=idle, trust=trust, still=still)
+            if found is not None:
+                rows[target.tid, found[0]] = (target.thread, found[1])
+        process.note(rows)
+        return rows
+
+    def _still_processes(self) -> set[int]:
+        """The processes of which no thread has run since the last sample. Order: before their threads are read."""
+        still = set()
+        for pid, process in self._processes.items():
+            clock_ns, process.clock_ns = process.clock_ns, process_clock_ns(pid)
+            if clock_ns is not None and clock_ns == process.clock_ns:
+                still.add(pid)
+        return still
 
     def _ran(self, watched: bool) -> SwitchTimes | None:
         """Exactly who ran since the last sample; None where nobody counted from there on."""
@@ -135,9 +188,6 @@ class SchedSamples:
         tids = {key[0] for key in threads}
         others = self._others.look(vms, tids.__contains__, where)
         return evolve(sample, threads=threads, others=others)
-
-
-_Row = tuple[Thread, Counters]
 
 
 def _with_moves(key: ThreadKey, row: _Row, old: _Row | None, where: frozenset[int], waited: frozenset[int]) -> _Row:

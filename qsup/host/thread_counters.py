@@ -14,6 +14,7 @@ from __future__ import annotations
 import contextlib
 import os
 import resource
+import time
 from collections.abc import Container, Iterable
 
 from attrs import define, frozen
@@ -23,9 +24,10 @@ from qsup.truth.wait_samples import Counters
 _READ_BYTES = 4096
 _STATE, _UTIME, _STIME, _THREADS, _START, _PROCESSOR = 0, 11, 12, 17, 19, 36
 _FDS_EACH = 2
-_RUNNABLE = "R"
+RUNNABLE = "R"
 _READ_FIELDS = Counters._fields.index("migrations")
 _TIMES = 3
+_CPUCLOCK_SCHED = 2
 _MIGRATIONS, _INVOLUNTARY = b"se.nr_migrations", b"nr_involuntary_switches"
 
 
@@ -53,6 +55,19 @@ def read_small(path: str) -> bytes | None:
         return None
     finally:
         os.close(fd)
+
+
+def process_clock_ns(pid: int) -> int | None:
+    """The processor time of a process with all threads that it ever had; None where it is gone.
+
+    One call tells whether any of its threads has run since the last one, by the same count that schedstat tells of each.
+
+    Source: man 2 clock_getres; include/linux/posix-timers_types.h, CPUCLOCK_SCHED.
+    """
+    try:
+        return time.clock_gettime_ns(~pid << 3 | _CPUCLOCK_SCHED)
+    except OSError:
+        return None
 
 
 def stat_of(text: bytes | None) -> Stat | None:
@@ -112,7 +127,14 @@ class ThreadCounters:
         self._kept: dict[int, _Kept] = {}
 
     def read(
-        self, pid: int, tid: int, *, fixed: bool = False, idle: Container[int] = frozenset(), trust: int = 0
+        self,
+        pid: int,
+        tid: int,
+        *,
+        fixed: bool = False,
+        idle: Container[int] = frozenset(),
+        trust: int = 0,
+        still: bool = False,
     ) -> tuple[int, Counters] | None:
         """(start time in ticks, counters) of one thread, or None where it is gone. The same object where nothing is new.
 
@@ -120,15 +142,16 @@ class ThreadCounters:
             fixed: its mask holds a single pCPU, as somebody knows already.
             idle: the pCPUs that were idle for so long since the last reading that nobody can have waited there ever since.
             trust: so many times in a row a thread that slept and did nothing is taken to sleep on.
+            still: no thread of its process has run since the last reading: its times are what they were, unread.
         """
         kept = self._kept.get(tid) or self._open(pid, tid)
         if kept is None:
             directory = f"/proc/{pid}/task/{tid}/"
             return _together(read_small(directory + "schedstat"), read_small(directory + "stat"), fixed)
         try:
-            times = os.pread(kept.schedstat_fd, _READ_BYTES, 0)
             last = kept.found
-            if times == kept.times and last is not None and last[1].state != _RUNNABLE and last[1].fixed == fixed:
+            times = kept.times if still and last is not None else os.pread(kept.schedstat_fd, _READ_BYTES, 0)
+            if times == kept.times and last is not None and last[1].state != RUNNABLE and last[1].fixed == fixed:
                 kept.trusted += 1
                 if kept.trusted <= trust or last[1].pcpu in idle:
                     return last
@@ -187,7 +210,7 @@ class ThreadCounters:
 
 def _says_new(fresh: Counters, last: Counters) -> bool:
     """A thread that stands runnable is new at each reading: whoever compares must see that it still does."""
-    return fresh[:_READ_FIELDS] != last[:_READ_FIELDS] or fresh.state == _RUNNABLE
+    return fresh[:_READ_FIELDS] != last[:_READ_FIELDS] or fresh.state == RUNNABLE
 
 
 def _together(schedstat: bytes | None, stat: bytes | None, fixed: bool) -> tuple[int, Counters] | None:

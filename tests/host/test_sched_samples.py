@@ -17,8 +17,8 @@ from qsup.host.other_threads import OtherThreads
 from qsup.host.quotas import Quotas
 from qsup.host.record import write_tree
 from qsup.host.sched_samples import SchedSamples, Target, read_pcpu_times
-from qsup.host.thread_counters import Stat, ThreadCounters, moves_of, schedstat_of, stat_of
-from qsup.truth.wait_samples import PcpuTimes, Thread
+from qsup.host.thread_counters import Stat, ThreadCounters, moves_of, process_clock_ns, schedstat_of, stat_of
+from qsup.truth.wait_samples import HostSample, PcpuTimes, Thread
 
 TEN_MS = 10_000_000
 
@@ -234,6 +234,49 @@ def test_samples_look_at_the_rest_of_the_host_only_when_watched_or_when_somebody
     assert samples.take([], watched=False).threads == {}
     samples.close()
     assert fds() == before
+
+
+def test_a_process_that_slept_is_asked_again_when_it_has_run_and_now_and_then() -> None:
+    samples, thread = SchedSamples(), Thread("web1 vCPU 0", "web1", "vcpu", "vcpu 0")
+    shell = subprocess.Popen(["sh", "-c", "echo; read _; while :; do :; done"], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    try:
+        assert shell.stdout is not None
+        shell.stdout.readline()
+        targets = [Target(shell.pid, shell.pid, thread, fixed=False)]
+        while not _slept(first := samples.take(targets, watched=False)):
+            pass
+        for _ in range(12):
+            assert samples.take(targets, watched=False).threads == first.threads
+        assert shell.stdin is not None
+        shell.stdin.write(b"\n")
+        shell.stdin.flush()
+        while _ran_ns(samples.take(targets, watched=False)) < _ran_ns(first) + TEN_MS:
+            pass
+    finally:
+        shell.kill()
+        shell.communicate()
+    assert samples.take(targets, watched=False).threads == {}
+    samples.close()
+
+
+def _slept(sample: HostSample) -> bool:
+    return all(counters.state == "S" for _, counters in sample.threads.values())
+
+
+def _ran_ns(sample: HostSample) -> int:
+    return sum(counters.run_ns for _, counters in sample.threads.values())
+
+
+def test_the_clock_of_a_process_stands_while_it_sleeps_and_is_none_when_it_is_gone() -> None:
+    with sleeper() as pid:
+        first = process_clock_ns(pid)
+        assert first
+        assert process_clock_ns(pid) == first == sum(_schedstat_run_ns(pid))
+    assert process_clock_ns(pid) is None
+
+
+def _schedstat_run_ns(pid: int) -> list[int]:
+    return [int(path.read_text().split()[0]) for path in Path(f"/proc/{pid}/task").glob("*/schedstat")]
 
 
 def test_pcpu_times_of_this_host_and_of_a_made_up_one(tmp_path: Path) -> None:
