@@ -195,7 +195,8 @@ def _spawn(command: tuple[str, ...], pass_fds: tuple[int, ...], stdin_fd: int, s
         # Not trio.run_process: that kills on cancel, and a VM outlives its daemon.
         child = subprocess.Popen(
             command,
-            env={"PATH": _path(), "LC_ALL": "C.UTF-8", "HOME": "/"},
+            # LC_ALL=C: with another locale each of the tools reads a dozen files before it does anything.
+            env={"PATH": _path(), "LC_ALL": "C", "HOME": "/"},
             cwd="/",
             stdin=stdin_fd,
             stdout=stderr_fd,

@@ -11,6 +11,7 @@ import trio
 from qsup.errors import QmpLost
 from qsup.qmp import verbs
 from qsup.reconcile import actions
+from qsup.supervisor.announcing import note_phase
 from qsup.supervisor.launching import follow, launch, note_stage
 from qsup.supervisor.notes import keep_power
 from qsup.supervisor.placing import place_threads
@@ -94,6 +95,8 @@ class Hands:
         link.note_resumed()
         if not vm.run.started:
             self._note_started(vm)
+            # Who waits for it is told before it is written down: a daemon that takes it over asks QEMU whether it runs.
+            note_phase(self._services.events, vm)
             vm.publish()
             await note_stage(vm, "running")
 

@@ -6,21 +6,14 @@ any point leaves either nothing (the stub reads end-of-file and exits) or a QEMU
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 
 import trio
 from attrs import evolve
 
 from qsup.argv.option import Argv
-from qsup.host.links import attach_tap, create_bridge
-from qsup.host.taps import open_tap
-from qsup.host.vhost import open_vhost
 from qsup.plan.guest_record import guest_record_of
-from qsup.plan.vmplan import NicPlan, VmPlan
-from qsup.process.fds import FdBundle, open_fds
-from qsup.process.kvm_access import grant_kvm
+from qsup.plan.vmplan import VmPlan
 from qsup.process.launch import Stub, spawn_stub
 from qsup.process.record import LaunchRecord, Stage, write_record
 from qsup.process.state_dir import write_guest_record
@@ -29,6 +22,7 @@ from qsup.supervisor.announcing import note_phase
 from qsup.supervisor.contain import contain, note_trouble
 from qsup.supervisor.events import EventLog
 from qsup.supervisor.notes import keep_record
+from qsup.supervisor.opening import Opened, join_bridges, open_all
 from qsup.supervisor.pool_growth import grow_pools
 from qsup.supervisor.preparing import argv_of, record_of
 from qsup.supervisor.qmp_link import QmpLink
@@ -37,8 +31,6 @@ from qsup.supervisor.start_clock import StartClock
 from qsup.supervisor.vm_state import VmState
 
 LINK_RETRY_S = 1.0
-
-Queues = dict[str, Sequence[int]]
 
 
 async def launch(services: Services, vm: VmState, nursery: trio.Nursery) -> None:
@@ -54,19 +46,15 @@ async def launch(services: Services, vm: VmState, nursery: trio.Nursery) -> None
     clock.mark("turn")
     caps = await services.caps.caps_of(services.settings.qemu)
     argv = argv_of(plan, caps)
-    with _open_nics() as nics:
-        await trio.to_thread.run_sync(nics.open, plan)
-        clock.mark("taps")
-        bundle = await trio.to_thread.run_sync(lambda: open_fds(argv, taps=nics.taps, vhosts=nics.vhosts))
+    opened = await trio.to_thread.run_sync(open_all, plan, argv, clock.mark)
     try:
-        clock.mark("files")
-        words = argv.words(bundle.numbers)
-        stub = await _spawn(plan, words, bundle)
+        words = argv.words(opened.bundle.numbers)
+        stub = await _spawn(plan, words, opened)
     finally:
-        bundle.close()
+        opened.bundle.close()
     clock.mark("stub")
     try:
-        # The stub takes its time to confine itself; the pages are added meanwhile.
+        # The stub takes its time to confine itself: what QEMU needs only when it runs is done meanwhile.
         services.reservations.note_growth(vm.name)
         await grow_pools(services.events, plan)
         clock.mark("pages")
@@ -87,57 +75,14 @@ async def launch(services: Services, vm: VmState, nursery: trio.Nursery) -> None
     follow(services, vm, nursery, greeted=False, held=True)
 
 
-class _Nics:
-    """The open taps and vhost descriptors of a VM, by nic id; the daemon's copies end with the launch."""
-
-    def __init__(self) -> None:
-        self.taps: Queues = {}
-        self.vhosts: Queues = {}
-
-    def open(self, plan: VmPlan) -> None:
-        """Make each nic's tap a port of its bridge.
-
-        Raises:
-            KernelRefused: by its code, what the kernel refused.
-        """
-        for nic in plan.nics:
-            self._open(nic)
-
-    def _open(self, nic: NicPlan) -> None:
-        if nic.create_bridge:
-            create_bridge(nic.bridge)
-        self.taps[nic.nic_id] = open_tap(nic.tap, nic.queues)
-        attach_tap(nic.tap, nic.bridge, nic.mtu)
-        if nic.vhost:
-            self.vhosts[nic.nic_id] = open_vhost(nic.queues)
-
-    def close(self) -> None:
-        """Close the daemon's copies."""
-        for queues in (*self.taps.values(), *self.vhosts.values()):
-            for descriptor in queues:
-                os.close(descriptor)
-
-
-@contextmanager
-def _open_nics() -> Iterator[_Nics]:
-    nics = _Nics()
-    try:
-        yield nics
-    finally:
-        nics.close()
-
-
-async def _spawn(plan: VmPlan, words: Sequence[str], bundle: FdBundle) -> Stub:
-    groups: Sequence[int] = ()
-    if plan.uid is not None and plan.accel == "kvm":
-        groups = await trio.to_thread.run_sync(grant_kvm, plan.uid)
+async def _spawn(plan: VmPlan, words: Sequence[str], opened: Opened) -> Stub:
     return await spawn_stub(
         words,
-        pass_fds=bundle.fds,
+        pass_fds=opened.bundle.fds,
         vm_dir=plan.paths.run_dir,
         stderr_log=plan.paths.stderr_log,
         uid=plan.uid,
-        groups=groups,
+        groups=opened.groups,
     )
 
 
@@ -150,7 +95,7 @@ async def _register(
     stub: Stub,
     qemu_version: tuple[int, int, int],
 ) -> LaunchRecord:
-    """Write down what is about to run, remember the guest's hardware, and put the stub into its scope."""
+    """Write down what is about to run, remember the guest's hardware, join the bridges, and put the stub into its scope."""
     record = evolve(
         record_of(vm, plan, qemu_version),
         identity=stub.identity,
@@ -158,15 +103,16 @@ async def _register(
         options=argv.options,
         scope=services.scopes.name_of(vm.name) if services.scopes is not None else None,
     )
-    await trio.to_thread.run_sync(_write, services.policy.state_dir, plan, record)
+    await trio.to_thread.run_sync(_write_and_join, services.policy.state_dir, plan, record)
     if services.scopes is not None:
         await services.scopes.start(vm.name, stub.pid, f"qsup VM {vm.name}")
     return record
 
 
-def _write(state_dir: str, plan: VmPlan, record: LaunchRecord) -> None:
+def _write_and_join(state_dir: str, plan: VmPlan, record: LaunchRecord) -> None:
     write_guest_record(state_dir, plan.name, guest_record_of(plan))
     write_record(plan.paths.launch_record, record)
+    join_bridges(plan)
 
 
 async def note_stage(vm: VmState, stage: Stage) -> None:
