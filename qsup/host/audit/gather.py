@@ -12,9 +12,10 @@ from qsup.host.audit.memory import read_memory
 from qsup.host.audit.network import read_network
 from qsup.host.audit.processes import read_process_limits
 from qsup.host.audit.processor import read_processor
+from qsup.host.audit.settings import told
 from qsup.plan.host_facts import HostFacts
 from qsup.plan.vmplan import VmPlan
-from qsup.truth.audit.facts import AuditFacts, ImageTuning, VmFacts
+from qsup.truth.audit.facts import AioEvents, AuditFacts, ImageTuning, VmFacts
 
 
 def read_audit_facts(
@@ -46,6 +47,7 @@ def read_audit_facts(
         network=read_network(root, (nic.bridge for plan in wanted for nic in plan.nics)),
         images=_images(wanted, root),
         agents=read_agents(root),
+        aio_events=AioEvents(told(root, "/proc/sys/fs/aio-nr"), told(root, "/proc/sys/fs/aio-max-nr")),
         pages_taken=pages_taken,
     )
 

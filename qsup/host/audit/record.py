@@ -47,6 +47,8 @@ _FILES = (
     "/proc/buddyinfo",
     "/proc/sys/kernel/numa_balancing",
     "/proc/sys/kernel/nmi_watchdog",
+    "/proc/sys/fs/aio-nr",
+    "/proc/sys/fs/aio-max-nr",
     "/proc/sys/vm/zone_reclaim_mode",
     "/proc/sys/vm/swappiness",
     "/proc/sys/net/bridge/bridge-nf-call-*",

@@ -231,6 +231,14 @@ class ImageTuning:
 
 
 @frozen
+class AioEvents:
+    """The kernel's events for asynchronous I/O, which all processes of the host share: those reserved, and how many may be."""
+
+    reserved: Told = field(factory=lambda: untold("aio-nr"))
+    most: Told = field(factory=lambda: untold("aio-max-nr"))
+
+
+@frozen
 class CgroupLimit:
     """A limit that holds for a process, its own cgroup's or one above, and its file."""
 
@@ -277,6 +285,7 @@ class AuditFacts:
     network: NetworkFacts = field(factory=NetworkFacts)
     images: Mapping[str, ImageTuning] = field(factory=dict)
     agents: AgentFacts = field(factory=AgentFacts)
+    aio_events: AioEvents = field(factory=AioEvents)
     pages_taken: Mapping[tuple[int, int], int] | None = None
 
     @cached_property

@@ -7,13 +7,16 @@ from collections.abc import Callable
 from qsup.cpuset import format_cpulist
 from qsup.plan.vmplan import VmPlan
 from qsup.truth.audit.facts import AuditFacts, ProcessFacts
-from qsup.truth.audit.rule import UNKNOWN_COST, Answer, Cost, Evidence, Found, Irrelevant, Rule, Unknown
+from qsup.truth.audit.rule import HOST, UNKNOWN_COST, Answer, Cost, Evidence, Found, Irrelevant, Rule, Unknown, not_told, told
 
 URING_WITHOUT_MEMLOCK = (5, 12)
 _URING_LOCKED_BYTES = 1 << 20
 _BASE_FDS = 128
 _FDS_A_VCPU = 4
 _THREADS_BESIDE = 80
+AIO_EVENTS_A_CONTEXT = 1024
+"""MAX_EVENTS of QEMU's block/linux-aio.c; aio-nr grows by as much with QEMU 7.2."""
+_AIO_MAX_AT_LEAST = 1 << 20
 
 
 def _each(facts: AuditFacts, look: Callable[[VmPlan, ProcessFacts], Found | None]) -> Answer:
@@ -130,6 +133,35 @@ def _threads_of(plan: VmPlan, process: ProcessFacts) -> Found | None:
     return Found(plan.name, what, (Evidence(limit.file, str(limit.value)),), {"unit": unit, "needed": str(4 * needed)})
 
 
+def _aio_events(facts: AuditFacts) -> Answer:
+    contexts = {vm.plan.name: aio_contexts_of(vm.plan) for vm in facts.vms}
+    users = sorted(name for name, count in contexts.items() if count)
+    if not users:
+        return Irrelevant("no VM has a disk with aio = native")
+    reserved, most = facts.aio_events.reserved, facts.aio_events.most
+    if reserved.text is None or most.text is None:
+        return not_told(reserved, most)
+    if reserved.number is None or most.number is None:
+        return Unknown(f"{reserved.file} or {most.file} is no number")
+    # What running VMs have reserved already is in the kernel's count; what others have of it nobody tells.
+    to_come = sum(contexts[vm.plan.name] for vm in facts.vms if vm.process is None)
+    needed = max(AIO_EVENTS_A_CONTEXT * sum(contexts.values()), reserved.number + AIO_EVENTS_A_CONTEXT * to_come)
+    if needed <= most.number:
+        return ()
+    who = f"{len(users)} VMs" if len(users) > 1 else users[0]
+    what = f"the aio = native disks of {who} bring the events to {needed}, and the kernel gives {most.number} to all processes"
+    fill = {"needed": str(max(_AIO_MAX_AT_LEAST, 1 << (2 * needed - 1).bit_length()))}
+    return (Found(HOST, what, told(reserved, most), fill),)
+
+
+def aio_contexts_of(plan: VmPlan) -> int:
+    """How many contexts QEMU makes for aio = native at most: its main loop's, and one for each iothread with such a disk."""
+    native = [disk for disk in plan.disks if disk.aio == "native"]
+    threads = {thread.iothread_id for disk in native for thread in disk.queue_threads}
+    threads |= {disk.iothread_id for disk in native if disk.iothread_id is not None}
+    return 1 + len(threads) if native else 0
+
+
 RULES = (
     Rule(
         "limits.memory",
@@ -192,5 +224,16 @@ RULES = (
         "systemctl set-property {unit} TasksMax={needed}",
         ("pids.max of the VM's cgroup and those above", "the VMs' plans"),
         _threads,
+    ),
+    Rule(
+        "limits.aio-events",
+        "too few aio events for the disks with aio = native",
+        "medium",
+        "A context that gets no events makes QEMU hand each request to its thread pool, or keeps it from opening the disk.",
+        UNKNOWN_COST,
+        "sysctl -w fs.aio-max-nr={needed}",
+        ("/proc/sys/fs/aio-nr", "/proc/sys/fs/aio-max-nr", "the VMs' plans"),
+        _aio_events,
+        "fs.aio-max-nr = {needed} in /etc/sysctl.d/90-qsup.conf",
     ),
 )
