@@ -89,11 +89,7 @@ class Registry(Protocol):
         ...
 
     async def ledger(self) -> Ledger:
-        """What each VM holds of the host: its plan as it is in force, and the pages that its process has taken by now.
-
-        Raises:
-            KernelRefused: host.pages-unreadable.
-        """
+        """What each VM holds of the host: its plan as it is in force, and the pages that its process has taken by now."""
         ...
 
     async def verify(self, name: str) -> VmVerified:
@@ -137,11 +133,7 @@ class Registry(Protocol):
         ...
 
     async def topology(self) -> HostMap:
-        """The machine with all VMs in their seats.
-
-        Raises:
-            KernelRefused: host.pages-unreadable.
-        """
+        """The machine with all VMs in their seats."""
         ...
 
     def metrics(self) -> Sequence[Family]:

@@ -69,10 +69,9 @@ def _wanted_spec(vm: VmState, ledger: Ledger) -> VmSpec | None:
 
 async def _held(services: Services) -> tuple[Ledger, Mapping[tuple[int, int], int] | None]:
     """The ledger, and the hugepages that VMs have taken; None where they cannot be counted."""
-    try:
-        ledger = await services.reservations.current()
-    except KernelRefused:
-        return services.reservations.ledger, None
+    ledger = await services.reservations.current()
+    if not services.reservations.all_counted:
+        return ledger, None
     taken: Counter[tuple[int, int]] = Counter()
     for holding in ledger.holdings.values():
         taken.update(holding.pages_taken)

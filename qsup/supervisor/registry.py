@@ -203,11 +203,7 @@ class Supervisor:
         return await open_console(self._vm(name))
 
     async def ledger(self) -> Ledger:
-        """What each VM holds of the host.
-
-        Raises:
-            KernelRefused: host.pages-unreadable.
-        """
+        """What each VM holds of the host."""
         return await self._services.reservations.current()
 
     async def verify(self, name: str) -> VmVerified:
@@ -254,11 +250,7 @@ class Supervisor:
         return self._top.frame(report, name)
 
     async def topology(self) -> HostMap:
-        """The machine with everybody in their seats.
-
-        Raises:
-            KernelRefused: host.pages-unreadable.
-        """
+        """The machine with everybody in their seats."""
         ledger = await self._services.reservations.current()
         facts = await trio.to_thread.run_sync(lambda: read_host_facts(bridges=(), images=(), files=()))
         return map_of(facts, self._services.policy, ledger)

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 
 import trio
 from attrs import evolve, frozen
 
 from qsup.errors import Refused
 from qsup.host.facts import read_host_facts
-from qsup.host.pages import pages_taken
 from qsup.plan.guest_record import GuestRecord
 from qsup.plan.host_facts import HostFacts
 from qsup.plan.ledger import Holding, Ledger
@@ -20,6 +19,7 @@ from qsup.plan.suggest import with_suggestions
 from qsup.plan.vmplan import VmPlan
 from qsup.process.state_dir import read_guest_record
 from qsup.spec.vmspec import VmSpec
+from qsup.supervisor.taken_pages import TakenPages
 
 
 @frozen
@@ -38,6 +38,7 @@ class Reservations:
         self._policy = policy
         self._lock = trio.Lock()
         self._pids: dict[str, int] = {}
+        self._taken = TakenPages()
         self.ledger = Ledger()
 
     async def reserve(
@@ -71,14 +72,15 @@ class Reservations:
         return read_guest_record(self._policy.state_dir, spec.name), read_facts_for(spec)
 
     async def current(self) -> Ledger:
-        """What is held, with the pages that the processes have taken by now.
-
-        Raises:
-            KernelRefused: host.pages-unreadable.
-        """
+        """What is held, with the pages that the processes have taken by now, or had when they could last be counted."""
         async with self._lock:
             await self._refresh_taken()
             return self.ledger
+
+    @property
+    def all_counted(self) -> bool:
+        """Whether the pages of every process could be counted the last time that anybody asked."""
+        return not self._taken.uncounted
 
     def hold(self, plan: VmPlan) -> None:
         """Hold what a recorded plan takes: for adopted VMs, and for plans that a re-pin changed."""
@@ -111,19 +113,14 @@ class Reservations:
             return shared_repins(facts, self._policy, self.ledger)
 
     async def _refresh_taken(self) -> None:
-        if not self._pids:
-            return
-        taken = await trio.to_thread.run_sync(lambda: dict(self._taken_now(dict(self._pids))))
-        for name, (huge, base) in taken.items():
-            holding = self.ledger.holdings.get(name)
-            if holding is not None:
-                self.ledger = self.ledger.reserved(evolve(holding, pages_taken=huge, base_taken_bytes=base))
-
-    def _taken_now(self, pids: Mapping[str, int]) -> Iterator[tuple[str, tuple[dict[tuple[int, int], int], dict[int, int]]]]:
+        holdings = self.ledger.holdings
+        pids = {name: pid for name, pid in self._pids.items() if name in holdings and not _all_taken(holdings[name])}
+        taken = await self._taken.count(pids.values())
         for name, pid in pids.items():
             holding = self.ledger.holdings.get(name)
-            if holding is not None and not _all_taken(holding):
-                yield name, _split(pages_taken(pid))
+            if holding is not None and pid in taken and self._pids.get(name) == pid:
+                huge, base = _split(taken[pid])
+                self.ledger = self.ledger.reserved(evolve(holding, pages_taken=huge, base_taken_bytes=base))
 
 
 def _all_taken(holding: Holding) -> bool:
