@@ -15,6 +15,7 @@ from collections.abc import Iterator
 import trio
 
 from qsup.host.thread_masks import have_masks
+from qsup.host.thread_schedulers import have_schedulers
 from qsup.host.topology import online_pcpus
 from qsup.process.log_dir import logs_are_long
 from qsup.supervisor.observe import rules_of
@@ -75,7 +76,7 @@ def differs(vm: VmState, now_s: float) -> bool:
         return True
     if run.process.thread_count() != truth.process_threads or not have_masks(truth.masks):
         return True
-    return _logs_are_long(run, now_s)
+    return not have_schedulers(truth.schedulers) or _logs_are_long(run, now_s)
 
 
 def _logs_are_long(run: RunSide, now_s: float) -> bool:

@@ -35,6 +35,8 @@ def look_at_threads(vm: VmState) -> None:
     if run.ids is not None:
         run.ids = ids
     run.rows = thread_rows(run.plan, ids, seen, online_pcpus(), refused_tids(run.truth.drift))
+    realtime = {row.tid for row in run.rows if row.fifo_priority is not None} if run.plan.realtime_vcpus else ()
+    run.truth.schedulers = tuple((thread.tid, thread.policy, thread.rt_priority) for thread in own if thread.tid in realtime)
 
 
 def known_kernel_threads(run: RunSide) -> tuple[ThreadFacts, ...]:

@@ -39,7 +39,9 @@ async def place_threads(services: Services, vm: VmState) -> None:
         scan_kernel_threads(run, trio.current_time())
     look_at_threads(vm)
     put_back(vm)
-    _make_realtime(run.plan, run.ids)
+    if run.plan.realtime_vcpus:
+        _make_realtime(run.plan, run.ids)
+        look_at_threads(vm)
     # What was read back in its place is remembered as such: a thread that leaves it, however soon, was moved.
     run.truth.drift = judge(run.truth.drift, run.rows, trio.current_time(), repair=True).memory
 

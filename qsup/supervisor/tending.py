@@ -8,7 +8,7 @@ import trio
 
 from qsup.cpuset import format_cpulist
 from qsup.errors import KernelRefused
-from qsup.host.affinity import set_affinity
+from qsup.host.affinity import set_affinity, set_realtime
 from qsup.host.cgroup import cpuset_of
 from qsup.host.topology import online_pcpus
 from qsup.supervisor.looking import look_at_threads, scan_kernel_threads
@@ -78,10 +78,12 @@ async def keep_in_place(services: Services, vm: VmState) -> None:
 
 
 def _put(row: ThreadRow) -> bool:
-    """Pin one thread; False where the kernel does not let it be placed."""
+    """Pin one thread and give it its priority; False where the kernel does not let it."""
     assert row.tid is not None
     try:
         set_affinity(row.tid, row.pin)
+        if row.fifo_priority is not None and row.is_demoted:  # after the pin: it keeps others from running wherever it is
+            set_realtime(row.tid, row.fifo_priority)
     except KernelRefused as refusal:
         return refusal.code == "host.thread-gone"  # QEMU's workers come and go
     return True
@@ -108,20 +110,51 @@ async def _tell(
     now_in_force = {row.tid: row for row in run.rows}
     agents = await services.agents.facts()
     for row in moved:
-        now = now_in_force.get(row.tid, row)
-        message = f"{_name(row)} was on pCPUs {_list(row.affinity)} and {_outcome(row, now)}"
-        services.events.publish("vm.thread-moved-back", message, vm.name, _fields(row, row.affinity, now.affinity))
+        _tell_moved(services, vm, row, now_in_force.get(row.tid, row))
     for row in reported:
-        message = f"{_name(row)} was moved from pCPUs {_list(row.pin)} to {_list(row.affinity)}: {_NO_REPAIR}"
-        services.events.publish("vm.thread-moved", message, vm.name, _fields(row, row.pin, row.affinity))
+        _tell_reported(services, vm, row)
     for row in given_up:
         suspects = "; or ".join(suspects_of(row, scene, agents))
         message = (
-            f"{_name(row)} left its pCPUs {_list(row.pin)} more than {MOVES_LIMIT} times in {WINDOW_S:.0f} s and is on "
-            f"{_list(row.affinity)} now: left alone for {LEFT_ALONE_S / 60:.0f} min. Likely: {suspects}"
+            f"{_name(row)} {_how_it_left(row)} more than {MOVES_LIMIT} times in {WINDOW_S:.0f} s and is {_where(row)} now: "
+            f"left alone for {LEFT_ALONE_S / 60:.0f} min. Likely: {suspects}"
         )
-        fields = {**_fields(row, row.pin, row.affinity), "suspects": suspects}
-        services.events.publish("vm.thread-left-alone", message, vm.name, fields)
+        fields = _scheduler_fields(row, row.planned_scheduler, row.scheduler) if _only_demoted(row) else _moved_fields(row)
+        services.events.publish("vm.thread-left-alone", message, vm.name, {**fields, "suspects": suspects})
+
+
+def _tell_moved(services: Services, vm: VmState, row: ThreadRow, now: ThreadRow) -> None:
+    if not _only_demoted(row):
+        message = f"{_name(row)} was on pCPUs {_list(row.affinity)} and {_outcome(row, now)}"
+        services.events.publish("vm.thread-moved-back", message, vm.name, _fields(row, row.affinity, now.affinity))
+    if row.is_demoted:
+        back = "is back at" if now is row or not now.is_demoted else "does not come back to"
+        message = f"{_name(row)} was under {row.scheduler} and {back} {row.planned_scheduler}"
+        to = row.planned_scheduler if now is row else now.scheduler
+        services.events.publish("vm.priority-restored", message, vm.name, _scheduler_fields(row, row.scheduler, to))
+
+
+def _tell_reported(services: Services, vm: VmState, row: ThreadRow) -> None:
+    if not _only_demoted(row):
+        message = f"{_name(row)} was moved from pCPUs {_list(row.pin)} to {_list(row.affinity)}: {_NO_REPAIR}"
+        services.events.publish("vm.thread-moved", message, vm.name, _moved_fields(row))
+    if row.is_demoted:
+        message = f"{_name(row)} was put from {row.planned_scheduler} under {row.scheduler}: {_NO_REPAIR}"
+        fields = _scheduler_fields(row, row.planned_scheduler, row.scheduler)
+        services.events.publish("vm.priority-lost", message, vm.name, fields)
+
+
+def _only_demoted(row: ThreadRow) -> bool:
+    """It is in its place and has another priority than planned."""
+    return row.is_demoted and not row.is_elsewhere
+
+
+def _how_it_left(row: ThreadRow) -> str:
+    return f"lost its {row.planned_scheduler}" if _only_demoted(row) else f"left its pCPUs {_list(row.pin)}"
+
+
+def _where(row: ThreadRow) -> str:
+    return f"under {row.scheduler}" if _only_demoted(row) else f"on {_list(row.affinity)}"
 
 
 def _outcome(row: ThreadRow, now: ThreadRow) -> str:
@@ -136,7 +169,11 @@ def _tell_refused(services: Services, vm: VmState, refused: Sequence[ThreadRow])
         if row.thread_class not in vm.run.truth.refusals_told:
             vm.run.truth.refusals_told.add(row.thread_class)
             message = f"{_name(row)} stays on pCPUs {_list(row.affinity)}: the kernel refuses to put it on {_list(row.pin)}"
-            services.events.publish("vm.thread-not-placeable", message, vm.name, _fields(row, row.affinity, row.affinity))
+            fields = _fields(row, row.affinity, row.affinity)
+            if _only_demoted(row):
+                message = f"{_name(row)} stays under {row.scheduler}: the kernel refuses it {row.planned_scheduler}"
+                fields = _scheduler_fields(row, row.scheduler, row.scheduler)
+            services.events.publish("vm.thread-not-placeable", message, vm.name, fields)
 
 
 def _name(row: ThreadRow) -> str:
@@ -147,12 +184,20 @@ def _list(pcpus: frozenset[int]) -> str:
     return format_cpulist(pcpus)
 
 
+def _moved_fields(row: ThreadRow) -> Mapping[str, str]:
+    return _fields(row, row.pin, row.affinity)
+
+
 def _fields(row: ThreadRow, before: frozenset[int], after: frozenset[int]) -> Mapping[str, str]:
+    return _scheduler_fields(row, _list(before), _list(after))
+
+
+def _scheduler_fields(row: ThreadRow, before: str, after: str) -> Mapping[str, str]:
     return {
         "thread": row.label,
         "class": row.thread_class,
         "tid": str(row.tid),
         "name": row.name,
-        "from": _list(before),
-        "to": _list(after),
+        "from": before,
+        "to": after,
     }

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from attrs import define, field
 
 from qsup.host.thread_masks import ThreadMask
+from qsup.host.thread_schedulers import ThreadScheduler
 from qsup.truth.drift import DriftMemory
 from qsup.truth.memory import MemoryCount
 
@@ -20,6 +21,7 @@ class TruthSide:
     names; `scanned_s`: when they were looked for. `online`, `cpuset`: what was so when all threads were last in place.
     `refusals_told`: the kinds of thread of which it was said that the kernel does not let them be placed.
     `process_threads`, `masks`: how many threads its process had at the last look, and the affinities of all that work for it;
+    `schedulers`: those of its real-time vCPUs;
     `judge_again_s`: when judging them may come to something else although nothing moves; `repairing`: whether moved threads
     were put back then. `logs_looked_s`, `trimmed`: when its logs were looked at, and whether they had grown too long.
     `count`: its pages, `counted_s` the moment, `misplaced_bytes` and `local_ratio` what came of it; `misplaced_told`: the
@@ -34,6 +36,7 @@ class TruthSide:
     cpuset: frozenset[int] | None = None
     process_threads: int = 0
     masks: tuple[ThreadMask, ...] = ()
+    schedulers: tuple[ThreadScheduler, ...] = ()
     judge_again_s: float = 0.0
     repairing: bool | None = None
     logs_looked_s: float = -math.inf

@@ -2,7 +2,7 @@
 
 Strategy: `judge` looks at the rows of one look together with what is remembered of each thread, and returns both what to do
 now and what to remember. A thread that was never seen where it belongs is new (it begins with its maker's mask): placing it is
-no news. One that was, and is elsewhere now, was moved by somebody.
+no news. One that was, and is elsewhere now, was moved by somebody. A real-time thread that lost its priority is elsewhere, too.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ class ThreadMemory:
     """What is remembered of one thread: times are monotonic seconds of the observer's clock.
 
     `pin`: the pin that it had then; another one is another plan. `settled`: it was seen in its place. `tried_s`: when it was
-    put there lately. `reported`: the mask that was last reported and not repaired.
+    put there lately. `reported`: the mask and scheduler that were last reported and not repaired.
     """
 
     pin: frozenset[int]
@@ -38,7 +38,7 @@ class ThreadMemory:
     tried_s: tuple[float, ...] = ()
     left: Left = "no"
     left_until_s: float = 0.0
-    reported: frozenset[int] | None = None
+    reported: tuple[frozenset[int], str] | None = None
 
 
 DriftMemory = Mapping[int, ThreadMemory]
@@ -109,9 +109,9 @@ def _judge_drifted(known: ThreadMemory | None, row: ThreadRow, now_s: float, rep
     if known.left != "no":
         return known
     if known.settled and not repair:
-        if known.reported != row.affinity:
+        if known.reported != (row.affinity, row.scheduler):
             out.reported.append(row)
-        return evolve(known, reported=row.affinity)
+        return evolve(known, reported=(row.affinity, row.scheduler))
     if len(known.tried_s) >= MOVES_LIMIT:
         out.given_up.append(row)
         return evolve(known, left="fought", left_until_s=now_s + LEFT_ALONE_S, tried_s=())
@@ -146,7 +146,7 @@ def judge_again_s(memory: DriftMemory, rows: Iterable[ThreadRow], now_s: float) 
 def _judge_again_s(known: ThreadMemory | None, row: ThreadRow, now_s: float) -> float:
     if known is not None and known.left != "no":
         return known.left_until_s
-    if row.verdict != "drift" or (known is not None and known.reported == row.affinity):
+    if row.verdict != "drift" or (known is not None and known.reported == (row.affinity, row.scheduler)):
         return math.inf
     return now_s
 

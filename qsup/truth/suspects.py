@@ -40,6 +40,8 @@ class Scene:
 
 def suspects_of(row: ThreadRow, scene: Scene, agents: AgentFacts) -> tuple[str, ...]:
     """Sentences, the likeliest first, never empty."""
+    if row.is_demoted and not row.is_elsewhere:
+        return ("somebody's chrt or sched_setscheduler, or an agent that sets priorities (groups of tuned's [scheduler])",)
     found = [*_kernel_causes(row, scene), *_agents_of(row, agents)]
     return tuple(found) or ("somebody's taskset or sched_setaffinity: no agent that is known to move threads runs here",)
 

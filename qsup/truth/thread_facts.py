@@ -9,18 +9,15 @@ from qsup.truth.threads import SeenThread
 
 @frozen
 class ThreadFacts(SeenThread):
-    """A SeenThread with its scheduling.
+    """A SeenThread with all that its scheduling has come to.
 
-    `state` is the letter of /proc/PID/stat ("R", "S", …). `policy` is the kernel's number (0 other, 1 fifo, 2 rr, 3 batch,
-    5 idle, 6 deadline), `rt_priority` 0 outside the real-time policies. `run_time_ns` and `run_delay_ns` only grow (run delay:
-    runnable and waiting for a pCPU); `timeslices` counts the times it was put on one. None where the kernel has no schedstat.
+    `state` is the letter of /proc/PID/stat ("R", "S", …). `run_time_ns` and `run_delay_ns` only grow (run delay: runnable and
+    waiting for a pCPU); `timeslices` counts the times it was put on one. None where the kernel has no schedstat.
     `kernel` marks kernel threads that work for a VM without being threads of its process.
     """
 
     last_pcpu: int = 0
     state: str = "?"
-    policy: int = 0
-    rt_priority: int = 0
     run_time_ns: int | None = None
     run_delay_ns: int | None = None
     timeslices: int | None = None

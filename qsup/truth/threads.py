@@ -12,9 +12,10 @@ import re
 from collections.abc import Collection, Iterable, Mapping
 from typing import Literal
 
-from attrs import field, frozen
+from attrs import evolve, field, frozen
 
-from qsup.plan.vmplan import VmPlan
+from qsup.plan.vmplan import VcpuPlan, VmPlan
+from qsup.truth.schedulers import scheduler_name
 
 ThreadClass = Literal["vcpu", "iothread", "vhost", "emulator", "io-wq", "kernel"]
 Verdict = Literal["ok", "drift", "missing", "not placeable"]
@@ -28,11 +29,17 @@ _COMM_CHARACTERS = 15
 
 @frozen
 class SeenThread:
-    """One thread as the kernel tells it: `affinity` is the mask in force, `name` its comm."""
+    """One thread as the kernel tells it: `affinity` is the mask in force, `name` its comm.
+
+    `policy` is the kernel's number (0 other, 1 fifo, 2 rr, 3 batch, 5 idle, 6 deadline), `rt_priority` 0 outside the real-time
+    policies.
+    """
 
     tid: int
     name: str
     affinity: frozenset[int]
+    policy: int = 0
+    rt_priority: int = 0
 
 
 @frozen
@@ -47,7 +54,11 @@ class ThreadIds:
 
 @frozen
 class ThreadRow:
-    """One thread, planned against seen. `tid` is None where the thread is missing."""
+    """One thread, planned against seen. `tid` is None where the thread is missing.
+
+    `fifo_priority`: the real-time priority that it is planned to have (None: its scheduler is no matter), `scheduler` what
+    it has instead or so ("other", "fifo 3").
+    """
 
     thread_class: ThreadClass
     label: str
@@ -56,6 +67,23 @@ class ThreadRow:
     pin: frozenset[int]
     affinity: frozenset[int]
     verdict: Verdict
+    fifo_priority: int | None = None
+    scheduler: str = ""
+
+    @property
+    def planned_scheduler(self) -> str:
+        """As `scheduler` has to be; empty where it is no matter."""
+        return f"fifo {self.fifo_priority}" if self.fifo_priority is not None else ""
+
+    @property
+    def is_demoted(self) -> bool:
+        """Whether a real-time thread is under another policy or priority than planned."""
+        return self.tid is not None and self.fifo_priority is not None and self.scheduler != self.planned_scheduler
+
+    @property
+    def is_elsewhere(self) -> bool:
+        """Whether its mask is another one than its pin; where only offline pCPUs make the difference, too."""
+        return self.tid is not None and self.affinity != self.pin
 
 
 def thread_rows(
@@ -72,7 +100,7 @@ def thread_rows(
     """
     by_tid = {thread.tid: thread for thread in seen}
     see = _Sight(by_tid, online, refused)
-    rows = [see.row("vcpu", f"vcpu {vcpu.vcpu_index}", ids.vcpus.get(vcpu.vcpu_index), vcpu.pin) for vcpu in plan.vcpus]
+    rows = [see.vcpu_row(plan, vcpu, ids) for vcpu in plan.vcpus]
     rows += [
         see.row("iothread", f"iothread {io.iothread_id}", ids.iothreads.get(io.iothread_id), io.pin) for io in plan.iothreads
     ]
@@ -128,6 +156,18 @@ class _Sight:
     by_tid: Mapping[int, SeenThread]
     online: frozenset[int]
     refused: Collection[int]
+
+    def vcpu_row(self, plan: VmPlan, vcpu: VcpuPlan, ids: ThreadIds) -> ThreadRow:
+        index = vcpu.vcpu_index
+        row = self.row("vcpu", f"vcpu {index}", ids.vcpus.get(index), vcpu.pin)
+        if row.tid is None or index not in plan.realtime_vcpus:
+            return row
+        thread = self.by_tid[row.tid]
+        scheduler = scheduler_name(thread.policy, thread.rt_priority)
+        row = evolve(row, fifo_priority=plan.realtime_priority, scheduler=scheduler)
+        if not row.is_demoted or row.verdict != "ok":
+            return row
+        return evolve(row, verdict="not placeable" if row.tid in self.refused else "drift")
 
     def row(self, thread_class: ThreadClass, label: str, tid: int | None, pin: frozenset[int]) -> ThreadRow:
         thread = self.by_tid.get(tid) if tid is not None else None

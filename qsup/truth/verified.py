@@ -6,18 +6,18 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Mapping
 from typing import Literal
 
-from attrs import evolve, field, frozen
+from attrs import field, frozen
 
 from qsup.plan.vmplan import VmPlan
 from qsup.truth.devices import DiskRow, NicRow
 from qsup.truth.memory import MemoryRow
+from qsup.truth.schedulers import policy_name
 from qsup.truth.thread_facts import ThreadFacts
 from qsup.truth.threads import ThreadIds, ThreadRow, ids_by_name, thread_rows
 
 RowVerdict = Literal["ok", "drift", "not placeable", "unknown"]
 VmVerdict = Literal["ok", "drift", "not placeable", "unknown", "not running"]
 
-_POLICIES = {0: "other", 1: "fifo", 2: "rr", 3: "batch", 5: "idle", 6: "deadline", 7: "ext"}
 _KINDS = (("worker", "worker"), ("TC ", "thread-context"), ("kvm-nx-lpage-re", "nx-lpage-recovery"))
 
 
@@ -112,7 +112,7 @@ def thread_truths(
     rows = thread_rows(plan, named, seen.threads, seen.online, refused)
     facts = {thread.tid: thread for thread in (*seen.threads, *seen.helpers)}
     told = ids is not None
-    truths = [_with_priority(plan, _truth_of(row, _kind_of(row), facts, seen, fought, told=told), named) for row in rows]
+    truths = [_truth_of(row, _kind_of(row), facts, seen, fought, told=told) for row in rows]
     helpers = thread_rows_of_helpers(plan, seen)
     truths += [_truth_of(row, "helper", facts, seen, fought, told=True) for row in helpers]
     return tuple(truths)
@@ -126,17 +126,6 @@ def thread_rows_of_helpers(plan: VmPlan, seen: SeenProcess) -> Iterable[ThreadRo
         yield ThreadRow(
             "emulator", "helper", thread.tid, thread.name, plan.emulator, thread.affinity, "ok" if placed else "drift"
         )
-
-
-def _with_priority(plan: VmPlan, truth: ThreadTruth, ids: ThreadIds) -> ThreadTruth:
-    """A real-time vCPU under another scheduler is not as planned, wherever it is."""
-    realtime = {ids.vcpus.get(vcpu_index) for vcpu_index in plan.realtime_vcpus}
-    if truth.verdict != "ok" or truth.kind != "vcpu" or truth.tid not in realtime:
-        return truth
-    if (truth.policy, truth.rt_priority) == ("fifo", plan.realtime_priority):
-        return truth
-    now = f"{truth.policy} {truth.rt_priority}" if truth.rt_priority else truth.policy
-    return evolve(truth, verdict="drift", note=f"its scheduler is {now}, planned is fifo {plan.realtime_priority}")
 
 
 def _kind_of(row: ThreadRow) -> str:
@@ -161,7 +150,7 @@ def _truth_of(
         pin=row.pin,
         affinity=row.affinity,
         last_pcpu=thread.last_pcpu if thread is not None else None,
-        policy=_POLICIES.get(thread.policy, str(thread.policy)) if thread is not None else None,
+        policy=policy_name(thread.policy) if thread is not None else None,
         rt_priority=thread.rt_priority if thread is not None else None,
         cpuset=cpuset,
         verdict=verdict,
@@ -177,8 +166,15 @@ def _verdict_of(
     if row.verdict == "not placeable":
         return "not placeable", _why_not(row, cpuset, online)
     if row.verdict == "drift":
-        return "drift", "left alone: somebody moves it again and again" if row.tid in fought else ""
+        return "drift", "; ".join(_how_it_drifted(row, fought))
     return "ok", ""
+
+
+def _how_it_drifted(row: ThreadRow, fought: Collection[int]) -> Iterable[str]:
+    if row.is_demoted:
+        yield f"its scheduler is {row.scheduler}, planned is {row.planned_scheduler}"
+    if row.tid in fought:
+        yield "left alone: somebody moves it again and again"
 
 
 def _why_not(row: ThreadRow, cpuset: frozenset[int] | None, online: frozenset[int]) -> str:
@@ -186,4 +182,6 @@ def _why_not(row: ThreadRow, cpuset: frozenset[int] | None, online: frozenset[in
         return "no pCPU of its pin is online"
     if cpuset is not None and not row.pin & cpuset:
         return "its cpuset allows no pCPU of its pin"
+    if row.is_demoted and not row.is_elsewhere:
+        return f"the kernel refuses it {row.planned_scheduler}, its scheduler is {row.scheduler}"
     return "the kernel refuses to place it"

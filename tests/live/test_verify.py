@@ -87,7 +87,19 @@ def test_real_time_vcpus_run_so_and_are_checked(tmp_path: Path) -> None:
         vcpu = thread_of(table_of(daemon, "rt", 0), "vcpu 0")
         assert os.sched_getscheduler(vcpu["tid"]) == os.SCHED_FIFO
         assert os.sched_getparam(vcpu["tid"]).sched_priority == 3
+        assert "vm.priority-restored" not in codes_of(daemon, "rt")
         os.sched_setscheduler(vcpu["tid"], os.SCHED_OTHER, os.sched_param(0))
+        until(lambda: os.sched_getscheduler(vcpu["tid"]) == os.SCHED_FIFO, "its priority is back")
+        assert os.sched_getparam(vcpu["tid"]).sched_priority == 3
+        event = last_event(daemon, "rt", "vm.priority-restored")
+        assert event["message"] == f"vcpu 0 (thread {vcpu['tid']}) was under other and is back at fifo 3"
+        assert (event["fields"]["thread"], event["fields"]["from"], event["fields"]["to"]) == ("vcpu 0", "other", "fifo 3")
+        wait_view(daemon, "rt", lambda view: view["repairs"] == 1 and not view["drifting"], "it is counted")
+        changes = codes_of(daemon, "rt").count("config.changed")
+        daemon.drop("rt", daemon.halting(cpu=cpu).replace("[vm]", "[vm]\nrepair = false", 1))
+        until(lambda: codes_of(daemon, "rt").count("config.changed") > changes, "the rule is in force")
+        os.sched_setscheduler(vcpu["tid"], os.SCHED_OTHER, os.sched_param(0))
+        assert last_event(daemon, "rt", "vm.priority-lost")["fields"]["to"] == "other"
         row = thread_of(table_of(daemon, "rt", 1), "vcpu 0")
         assert (row["verdict"], row["note"]) == ("drift", "its scheduler is other, planned is fifo 3")
         daemon.drop("both", daemon.halting(cpu='vcpus = 2\nplacement = "pinned"\npin = ["0", "1"]\nrealtime_priority = 3'))
