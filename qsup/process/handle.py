@@ -77,7 +77,10 @@ class QemuProcess:
             return 0
 
     async def wait_gone(self) -> None:
-        """Return when all its threads have ended. Any number of tasks may wait."""
+        """Return when all its threads have ended, at once where the handle is closed. Any number of tasks may wait."""
+        if self._pidfd < 0:
+            await trio.lowlevel.checkpoint()
+            return
         # Only one task may wait for a descriptor in trio, so that each one gets its own.
         pidfd = os.dup(self._pidfd)
         try:

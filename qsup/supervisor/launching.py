@@ -28,7 +28,7 @@ from qsup.supervisor.preparing import argv_of, record_of
 from qsup.supervisor.qmp_link import QmpLink
 from qsup.supervisor.services import Services
 from qsup.supervisor.start_clock import StartClock
-from qsup.supervisor.vm_state import VmState
+from qsup.supervisor.vm_state import RunSide, VmState
 
 LINK_RETRY_S = 1.0
 
@@ -146,11 +146,11 @@ def follow(services: Services, vm: VmState, nursery: trio.Nursery, *, greeted: b
         held=held,
     )
     run.link_scope = trio.CancelScope()
-    nursery.start_soon(_follow, services.events, vm, name=f"follow {vm.name}")
+    nursery.start_soon(_follow, services.events, vm, run, name=f"follow {vm.name}")
 
 
-async def _follow(events: EventLog, vm: VmState) -> None:
-    run = vm.run
+async def _follow(events: EventLog, vm: VmState, run: RunSide) -> None:
+    """Order: `run` is that of the start; by the time that the task begins, the VM may have been let go and have another."""
     assert run.process is not None
     assert run.link is not None
     assert run.link_scope is not None

@@ -7,11 +7,12 @@ import time
 import trio
 
 from qsup.bytesize import format_byte_size
-from qsup.errors import BadRequest
+from qsup.errors import BadRequest, KernelRefused
 from qsup.host.move_pages import move_pages, page_nodes
+from qsup.process.handle import QemuProcess
 from qsup.supervisor.page_watch import count_pages
 from qsup.supervisor.services import Services
-from qsup.supervisor.vm_state import RunSide, VmState
+from qsup.supervisor.vm_state import VmState
 from qsup.truth.memory import MemoryRow, memory_rows
 from qsup.truth.page_moves import BackendMended, MemoryMended, MoveTally, batches_of, mended_of, moves_of, tally_of
 
@@ -38,8 +39,8 @@ async def mend_memory(services: Services, vm: VmState) -> MemoryMended:
     try:
         await count_pages(run)
         rows = [row for row in memory_rows(run.plan, run.truth.count) if row.misplaced_bytes]
-        backends = [await _mend(run, run.process.pid, row) for row in rows]
-        if rows and not run.gone:
+        backends = [await _mend(run.process, row) for row in rows]
+        if rows and run.process.is_alive():
             await count_pages(run)
     finally:
         run.truth.mending = False
@@ -48,13 +49,19 @@ async def mend_memory(services: Services, vm: VmState) -> MemoryMended:
     return mended
 
 
-async def _mend(run: RunSide, pid: int, row: MemoryRow) -> BackendMended:
+async def _mend(process: QemuProcess, row: MemoryRow) -> BackendMended:
+    """What could be moved: the process may end between two batches, or within one."""
     tally = MoveTally()
     for batch in batches_of(row):
-        if run.gone:
+        if not process.is_alive():
             break
         began_s = time.monotonic()
-        tally = tally.plus(await trio.to_thread.run_sync(_move_batch, pid, batch, row))
+        try:
+            tally = tally.plus(await trio.to_thread.run_sync(_move_batch, process.pid, batch, row))
+        except KernelRefused:
+            if process.is_alive():
+                raise
+            break
         await trio.sleep(max(time.monotonic() - began_s, LEAST_PAUSE_S))
     return mended_of(row, tally)
 
