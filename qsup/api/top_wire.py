@@ -46,6 +46,7 @@ def _vm(vm: TopVm) -> Json:
         "vcpus": vm.vcpus,
         "memory_bytes": vm.memory_bytes,
         "page_size_bytes": vm.page_size_bytes,
+        "page_sizes_bytes": list(vm.page_sizes_bytes),
         "placement": vm.placement,
         "host_nodes": list(vm.host_nodes),
         "drifting": vm.drifting,

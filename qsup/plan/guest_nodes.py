@@ -14,10 +14,10 @@ from qsup.cpuset import format_cpulist
 from qsup.plan.case import Case
 from qsup.plan.holders import holders_on
 from qsup.plan.layout import Layout, Share, even_parts, room_after, share_falling_over, share_on
-from qsup.plan.memory_room import MemoryRoom
+from qsup.plan.memory_room import MemoryRoom, NodeRoom
 from qsup.plan.memory_search import MemorySearch
 from qsup.plan.wording import left_text
-from qsup.spec.memory import GuestNodeSpec
+from qsup.spec.memory import GuestNodeSpec, MemorySpec, node_hugepages
 
 
 @define
@@ -29,6 +29,10 @@ class _Left:
     floats: dict[int, int]
     used: list[int]
 
+    def seen_by(self, memory: MemorySpec, node: GuestNodeSpec) -> None:
+        """Look at the memory in the pages of this guest node."""
+        self.room = self.room.on_pages(node_hugepages(memory, node), node.size_bytes)
+
 
 def written_layout(search: MemorySearch, nodes: tuple[GuestNodeSpec, ...]) -> Layout | None:
     """The layout of explicit guest nodes; None with a reason for every guest node that cannot be placed."""
@@ -39,6 +43,7 @@ def written_layout(search: MemorySearch, nodes: tuple[GuestNodeSpec, ...]) -> La
     overheads = even_parts(search.overhead_bytes, len(nodes))
     shares: dict[int, Share] = {}
     for position in sorted(range(len(nodes)), key=lambda at: (nodes[at].host_nodes is None, -nodes[at].size_bytes, at)):
+        left.seen_by(search.case.spec.memory, nodes[position])
         share = _placed(search, left, position, nodes[position], overheads[position])
         if share is None:
             _refuse(search, left, position, nodes[position], overheads[position])
@@ -148,12 +153,13 @@ def _take(search: MemorySearch, left: _Left, share: Share) -> None:
 
 def _refuse(search: MemorySearch, left: _Left, position: int, node: GuestNodeSpec, overhead: int) -> None:
     hosts = sorted(node.host_nodes) if node.host_nodes is not None else list(search.allowed)
-    size = format_byte_size(node.size_bytes)
+    page = node_hugepages(search.case.spec.memory, node)
+    size = format_byte_size(node.size_bytes) + (f" on {format_byte_size(page)} pages" if page else "")
     cores = len(search.fit.topology.guest_cores(node.vcpus))
     for host_node in hosts:
         if host_node not in left.room.nodes:
             continue
-        room = left_text(left.room.nodes[host_node].capacity_bytes(overhead))
+        room = _room_text(left.room.nodes[host_node], overhead)
         cores_left = _guest_cores_left(search, left, host_node)
         search.case.notes.refuse(
             "plan.guest-node-short",
@@ -162,9 +168,15 @@ def _refuse(search: MemorySearch, left: _Left, position: int, node: GuestNodeSpe
             needed=f"{size} and {cores} guest cores",
             available=f"{room} and {cores_left} guest cores",
             host_node=host_node,
-            held_by=() if search.case.notes.brief else holders_on(search.case, host_node),
-            hint="name other host nodes for it, make it smaller, or leave host_nodes out",
+            held_by=() if search.case.notes.brief else holders_on(search.case, host_node, page),
+            hint=f"name other host nodes for it, make it smaller, {'use other pages, ' if page else ''}or leave host_nodes out",
         )
+
+
+def _room_text(room: NodeRoom, overhead: int) -> str:
+    if room.hugepages and room.pages is None:
+        return f"no pool of {format_byte_size(room.page_size_bytes)} pages"
+    return left_text(room.capacity_bytes(overhead))
 
 
 def _guest_cores_left(search: MemorySearch, left: _Left, host_node: int) -> int:

@@ -45,9 +45,9 @@ def base_holders(case: Case, node: int) -> Held:
     return (reserve, *((name, needed_text(amount)) for amount, name in _most_first(held)))
 
 
-def holders_on(case: Case, node: int) -> Held:
-    """Who holds memory of the node, of the kind that this VM asks for, and pCPUs."""
-    pool = pool_of(case, node, case.spec.memory.hugepages_bytes or 0)
+def holders_on(case: Case, node: int, hugepages_bytes: int | None) -> Held:
+    """Who holds memory of the node, in pages of this size (None: base pages), and pCPUs."""
+    pool = pool_of(case, node, hugepages_bytes or 0)
     memory = base_holders(case, node) if pool is None else page_holders(case, node, pool)
     return (*memory, *(pcpu_holders(case, node) if case.spec.cpu.placement in ("dedicated", "isolated") else ()))
 

@@ -13,6 +13,7 @@ from qsup.plan.memory_refusal import explain_no_layout
 from qsup.plan.memory_room import MemoryRoom
 from qsup.plan.memory_search import MemorySearch
 from qsup.plan.vmplan import GuestNodePlan, PoolGrowth
+from qsup.spec.memory import MemorySpec, hugepages_by_size, node_hugepages
 
 _LOCAL = 10
 _NEAREST_OTHER = 11  # Linux' slit_valid() (drivers/acpi/numa/srat.c) drops a table with 10 or less off its diagonal
@@ -100,9 +101,8 @@ def _check_allowed_nodes(case: Case) -> None:
 
 def _check_page_size(case: Case) -> None:
     spec = case.spec.memory
-    page = spec.hugepages_bytes or case.facts.page_size_bytes
-    sizes = [spec.size_bytes, *(node.size_bytes for node in spec.nodes or ())]
-    for size_bytes in sizes:
+    for size_bytes, hugepages in _sizes_in_pages(spec):
+        page = hugepages or case.facts.page_size_bytes
         if size_bytes <= 0 or size_bytes % page:
             case.notes.refuse(
                 "plan.memory-not-in-pages",
@@ -111,15 +111,23 @@ def _check_page_size(case: Case) -> None:
                 hint="choose a size that the page size divides",
             )
     have = sorted({pool.page_size_bytes for node in case.facts.nodes for pool in node.pools})
-    if spec.hugepages_bytes is not None and spec.hugepages_bytes not in have:
+    for absent in (size for size in hugepages_by_size(spec) if size is not None and size not in have):
         case.notes.refuse(
             "plan.hugepage-size-absent",
-            f"this host has no hugepages of {format_byte_size(spec.hugepages_bytes)}",
-            needed=f"pages of {format_byte_size(spec.hugepages_bytes)}",
+            f"this host has no hugepages of {format_byte_size(absent)}",
+            needed=f"pages of {format_byte_size(absent)}",
             available=f"pages of {' and '.join(map(format_byte_size, have))}" if have else "no hugepages",
             hint=f"{'ask for a size that the host has, or ' if have else ''}leave memory.hugepages out, or add the size on the "
-            f"kernel's command line (hugepagesz={format_byte_size(spec.hugepages_bytes)[:-2]})",
+            f"kernel's command line (hugepagesz={format_byte_size(absent)[:-2]})",
         )
+
+
+def _sizes_in_pages(spec: MemorySpec) -> list[tuple[int, int | None]]:
+    """Each size with the hugepages that it must be a whole number of (None: base pages)."""
+    if not spec.nodes:
+        return [(spec.size_bytes, spec.hugepages_bytes)]
+    smallest = min(hugepages_by_size(spec), key=lambda size: size or 0)
+    return [(spec.size_bytes, smallest), *((node.size_bytes, node_hugepages(spec, node)) for node in spec.nodes)]
 
 
 def _check_binding(case: Case) -> None:
@@ -149,7 +157,7 @@ def guest_node_plans(case: Case, layout: Layout) -> tuple[GuestNodePlan, ...]:
 def _guest_node(case: Case, layout: Layout, position: int) -> GuestNodePlan:
     spec = case.spec.memory
     share = layout.shares[position]
-    page = spec.hugepages_bytes
+    page = _hugepages_of(spec, position)
     bound = bound_nodes(case, share)
     return GuestNodePlan(
         guest_node=position,
@@ -203,11 +211,16 @@ def _base_bytes(share: Share, *, hugepages: bool) -> tuple[tuple[int, int], ...]
     return tuple((node, size) for node, size in sorted(amounts.items()) if size)
 
 
+def _hugepages_of(spec: MemorySpec, position: int) -> int | None:
+    """The hugepages of the guest node at this position; None for base pages."""
+    return node_hugepages(spec, spec.nodes[position]) if spec.nodes else spec.hugepages_bytes
+
+
 def pool_growth(case: Case, layout: Layout) -> tuple[PoolGrowth, ...]:
-    """By how many pages each host node's pool must grow before the launch."""
-    page = case.spec.memory.hugepages_bytes
-    counts: dict[int, int] = {}
-    for share in layout.shares:
-        for node, count in share.growth:
-            counts[node] = counts.get(node, 0) + count
-    return tuple(PoolGrowth(node, page, counts[node]) for node in sorted(counts)) if page else ()
+    """By how many pages each pool of each host node must grow before the launch."""
+    counts: dict[tuple[int, int], int] = {}
+    for position, share in enumerate(layout.shares):
+        page = _hugepages_of(case.spec.memory, position)
+        for node, count in share.growth if page else ():
+            counts[node, page or 0] = counts.get((node, page or 0), 0) + count
+    return tuple(PoolGrowth(node, page, count) for (node, page), count in sorted(counts.items()))

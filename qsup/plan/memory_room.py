@@ -8,7 +8,8 @@ Strategy, per node:
              − what pools will grow by for others − pages promised to others that are missing even then
     room   = pages × page size, plus what the pool can grow by out of `base` (hugepages); or `base` (base pages)
 
-QEMU's own overhead comes out of `base` in either case, before anything else.
+QEMU's own overhead comes out of `base` in either case, before anything else. A room is seen in pages of one size at a time;
+guest nodes on pages of other sizes see the same room through `on_pages`, so that the next finds `base` less what one took.
 """
 
 from __future__ import annotations
@@ -17,19 +18,25 @@ from collections.abc import Mapping, Sequence
 
 from attrs import evolve, frozen
 
+from qsup.bytesize import MIB
 from qsup.plan.case import Case
 from qsup.plan.host_facts import HostNodeFacts, PoolFacts
 
 
 @frozen
 class NodeRoom:
-    """What one host node has left. `pages` is None where the node has no pool of that size (or base pages are asked)."""
+    """What one host node has left. `pools` has the pages of each size; the room is seen in those of `page_size_bytes`."""
 
     base_bytes: int
-    pages: int | None
+    pools: Mapping[int, int]
     page_size_bytes: int
     grows: bool
     hugepages: bool
+
+    @property
+    def pages(self) -> int | None:
+        """The hugepages left; None where the node has no pool of that size (or base pages are asked)."""
+        return self.pools.get(self.page_size_bytes) if self.hugepages else None
 
     def capacity_bytes(self, overhead_bytes: int) -> int:
         """Guest memory that fits beside this much overhead; 0 where not even the overhead does."""
@@ -38,26 +45,27 @@ class NodeRoom:
             return 0
         if not self.hugepages:
             return spare
-        if self.pages is None:
+        pages = self.pages
+        if pages is None:
             return 0
         growth = spare // self.page_size_bytes if self.grows else 0
-        return (self.pages + growth) * self.page_size_bytes
+        return (pages + growth) * self.page_size_bytes
 
     def growth_for(self, size_bytes: int) -> int:
         """Pages by which the pool must grow to hold `size_bytes`."""
-        if not self.hugepages or self.pages is None:
-            return 0
-        return max(0, size_bytes // self.page_size_bytes - self.pages)
+        pages = self.pages
+        return 0 if pages is None else max(0, size_bytes // self.page_size_bytes - pages)
 
     def less(self, size_bytes: int, overhead_bytes: int) -> NodeRoom:
         """What is left after these are taken."""
-        if not self.hugepages or self.pages is None:
+        pages = self.pages
+        if pages is None:
             return evolve(self, base_bytes=self.base_bytes - size_bytes - overhead_bytes)
         growth = self.growth_for(size_bytes)
         return evolve(
             self,
             base_bytes=self.base_bytes - overhead_bytes - growth * self.page_size_bytes,
-            pages=self.pages + growth - size_bytes // self.page_size_bytes,
+            pools={**self.pools, self.page_size_bytes: pages + growth - size_bytes // self.page_size_bytes},
         )
 
 
@@ -67,13 +75,26 @@ class MemoryRoom:
 
     nodes: Mapping[int, NodeRoom]
     unit_bytes: int
+    base_page_bytes: int
 
     @staticmethod
     def of(case: Case) -> MemoryRoom:
-        """The room for this VM's page size."""
-        page_size = case.spec.memory.hugepages_bytes
-        nodes = {node.host_node: _node_room(case, node, page_size) for node in case.facts.nodes}
-        return MemoryRoom(nodes, page_size or _base_unit(case))
+        """The room in pages of the size that `[memory]` names."""
+        memory, base_page = case.spec.memory, case.facts.page_size_bytes
+        nodes = {node.host_node: _node_room(case, node, memory.hugepages_bytes) for node in case.facts.nodes}
+        return MemoryRoom(nodes, memory.hugepages_bytes or _base_unit(memory.size_bytes, base_page), base_page)
+
+    def on_pages(self, page_size: int | None, size_bytes: int) -> MemoryRoom:
+        """The same room for so much memory on hugepages of this size (None: on base pages)."""
+        unit = page_size or _base_unit(size_bytes, self.base_page_bytes)
+        seen = next(iter(self.nodes.values()), None)
+        if seen is None or (seen.hugepages, seen.page_size_bytes) == (page_size is not None, page_size or self.base_page_bytes):
+            return evolve(self, unit_bytes=unit)
+        nodes = {
+            node: evolve(room, page_size_bytes=page_size or self.base_page_bytes, hugepages=page_size is not None)
+            for node, room in self.nodes.items()
+        }
+        return evolve(self, nodes=nodes, unit_bytes=unit)
 
     def less(self, node: int, size_bytes: int, overhead_bytes: int) -> MemoryRoom:
         """The room after one node gave these."""
@@ -84,15 +105,16 @@ class MemoryRoom:
         return tuple(self.nodes[node].capacity_bytes(overhead_bytes) // self.unit_bytes for node in nodes)
 
 
-def _base_unit(case: Case) -> int:
+def _base_unit(size_bytes: int, base_page_bytes: int) -> int:
     """1 MiB where the size is made of such, else the host's page."""
-    return 1 << 20 if case.spec.memory.size_bytes % (1 << 20) == 0 else case.facts.page_size_bytes
+    return MIB if size_bytes % MIB == 0 else base_page_bytes
 
 
 def _node_room(case: Case, node: HostNodeFacts, page_size: int | None) -> NodeRoom:
     own = case.own
     own_base = own.base_taken_bytes.get(node.host_node, 0) if own else 0
-    ungrown = sum(_pages_to_come(case, node, pool) * pool.page_size_bytes for pool in node.pools)
+    left = {pool.page_size_bytes: _pages_left(case, node, pool) for pool in node.pools}
+    ungrown = sum(_pages_to_come(case, node, size, pages) * size for size, pages in left.items())
     base = (
         node.memory_free_bytes
         + own_base
@@ -100,10 +122,9 @@ def _node_room(case: Case, node: HostNodeFacts, page_size: int | None) -> NodeRo
         - case.others.base_due.get(node.host_node, 0)
         - ungrown
     )
-    pool = next((pool for pool in node.pools if pool.page_size_bytes == page_size), None)
     return NodeRoom(
         base_bytes=base,
-        pages=None if pool is None else max(0, _pages_left(case, node, pool)),
+        pools={size: max(0, pages) for size, pages in left.items()},
         page_size_bytes=page_size or case.facts.page_size_bytes,
         grows=case.policy.grow_hugepages and case.facts.may_grow_pools,
         hugepages=page_size is not None,
@@ -120,10 +141,10 @@ def _pages_left(case: Case, node: HostNodeFacts, pool: PoolFacts) -> int:
     return free - kept - max(case.others.pages_due.get(key, 0), min(pool.reserved, pool.free))
 
 
-def _pages_to_come(case: Case, node: HostNodeFacts, pool: PoolFacts) -> int:
+def _pages_to_come(case: Case, node: HostNodeFacts, page_size: int, pages_left: int) -> int:
     """Pages for others that base memory has yet to become: what the pool will grow by, and promises that miss more."""
-    key = (node.host_node, pool.page_size_bytes)
-    missing = min(case.others.pages_due.get(key, 0), max(0, -_pages_left(case, node, pool)))
+    key = (node.host_node, page_size)
+    missing = min(case.others.pages_due.get(key, 0), max(0, -pages_left))
     return case.others.growth_due.get(key, 0) + missing
 
 

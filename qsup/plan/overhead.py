@@ -17,6 +17,7 @@ from __future__ import annotations
 
 from qsup.bytesize import MIB
 from qsup.plan.case import Case
+from qsup.spec.memory import hugepages_by_size
 
 _QCOW2_CACHE_MAX_BYTES = 32 * MIB
 _TABLE_ENTRY_BYTES = 8
@@ -25,8 +26,8 @@ _TABLE_ENTRY_BYTES = 8
 def overhead_bytes_of(case: Case, accel: str) -> int:
     """QEMU's own memory for this VM, in bytes, a multiple of the host's page."""
     spec = case.spec
-    page = spec.memory.hugepages_bytes or case.facts.page_size_bytes
-    tables = spec.memory.size_bytes // page * _TABLE_ENTRY_BYTES
+    pages = (size // (page or case.facts.page_size_bytes) for page, size in hugepages_by_size(spec.memory).items())
+    tables = sum(pages) * _TABLE_ENTRY_BYTES
     total = (
         64 * MIB
         + 8 * MIB * spec.cpu.vcpus

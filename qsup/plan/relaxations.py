@@ -6,7 +6,7 @@ the planner into another question; whether the answer is better is for `suggest.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from typing import Any, Final
 
 from attrs import evolve, frozen
@@ -19,6 +19,7 @@ from qsup.plan.host_facts import HostFacts
 from qsup.plan.ledger import Ledger
 from qsup.plan.policy import HostPolicy
 from qsup.spec.cpu import OWN_PCPUS
+from qsup.spec.memory import BasePages, MemorySpec, hugepages_by_size, node_hugepages
 from qsup.spec.nic import NicSpec
 from qsup.spec.vmspec import VmSpec
 
@@ -89,7 +90,7 @@ def _memory(text: str, **changes: Any) -> Step:
 
 
 def _settings(question: Question) -> Iterator[Step]:
-    if question.spec.memory.hugepages_bytes and not question.policy.grow_hugepages and question.facts.may_grow_pools:
+    if any(hugepages_by_size(question.spec.memory)) and not question.policy.grow_hugepages and question.facts.may_grow_pools:
         yield Step(
             "set place.grow_hugepages = true in the settings",
             lambda asked: evolve(asked, policy=evolve(asked.policy, grow_hugepages=True)),
@@ -141,14 +142,41 @@ def _guest_nodes(question: Question) -> Iterator[Step]:
 
 
 def _hugepages(question: Question) -> Iterator[Step]:
-    asked = question.spec.memory.hugepages_bytes
+    memory, sizes = question.spec.memory, {pool.page_size_bytes for node in question.facts.nodes for pool in node.pools}
+    if any(node.hugepages_bytes is not None for node in memory.nodes or ()):
+        yield from _hugepages_of_nodes(memory, sizes)
+        return
+    asked = memory.hugepages_bytes
     if asked is None:
         return
-    sizes = {pool.page_size_bytes for node in question.facts.nodes for pool in node.pools}
     for size in sorted((size for size in sizes if size < asked), reverse=True):
         text = f'memory.hugepages = "{format_byte_size(size)}" instead of "{format_byte_size(asked)}"'
         yield _memory(text, hugepages_bytes=size)
     yield _memory("leave memory.hugepages out (base pages)", hugepages_bytes=None)
+
+
+def _hugepages_of_nodes(memory: MemorySpec, sizes: Collection[int]) -> Iterator[Step]:
+    """All guest nodes on pages of one size take the next smaller ones."""
+    for asked in filter(None, hugepages_by_size(memory)):
+        numbers = {at for at, node in enumerate(memory.nodes or ()) if node_hugepages(memory, node) == asked}
+        whose = f"in guest node{'s' if len(numbers) > 1 else ''} {format_cpulist(numbers)}"
+        for size in sorted((size for size in sizes if size < asked), reverse=True):
+            text = f'hugepages = "{format_byte_size(size)}" instead of "{format_byte_size(asked)}" {whose}'
+            yield _on_pages(text, numbers, size)
+        yield _on_pages(f'hugepages = "off" (base pages) instead of "{format_byte_size(asked)}" {whose}', numbers, "off")
+
+
+def _on_pages(text: str, numbers: Collection[int], page: int | BasePages) -> Step:
+    """These guest nodes on such pages, whatever else was changed about them."""
+
+    def change(question: Question) -> Question:
+        memory = question.spec.memory
+        if memory.nodes is None:
+            return question
+        nodes = (evolve(node, hugepages_bytes=page) if at in numbers else node for at, node in enumerate(memory.nodes))
+        return evolve(question, spec=evolve(question.spec, memory=evolve(memory, nodes=tuple(nodes))))
+
+    return Step(text, change)
 
 
 def _placement(question: Question) -> Iterator[Step]:

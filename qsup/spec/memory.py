@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Literal
 
 from attrs import field, frozen
@@ -9,12 +10,13 @@ from attrs import field, frozen
 from qsup.bytesize import GIB, KIB, MIB, format_byte_size
 from qsup.spec.cpu import MOST_VCPUS
 from qsup.spec.faults import Place
-from qsup.spec.readers import byte_size, one_of, one_size_of, true_or_false, word_or
+from qsup.spec.readers import byte_size, one_of, one_size_of, true_or_false, word_or, words_or
 from qsup.spec.schema import AT_START, GUEST_HARDWARE, PLACED_AT_START, key
 from qsup.spec.tables import inline_tables, sound
 from qsup.spec.words import HIGHEST_HOST_NODE, cpulist
 
 MemoryPolicy = Literal["bind", "preferred", "interleave"]
+BasePages = Literal["off"]
 
 BASE_PAGE_BYTES = 4 * KIB
 MOST_GUEST_NODES = 128  # QEMU 7.2, include/sysemu/numa.h: MAX_NODES
@@ -22,7 +24,10 @@ MOST_GUEST_NODES = 128  # QEMU 7.2, include/sysemu/numa.h: MAX_NODES
 
 @frozen
 class GuestNodeSpec:
-    """One guest NUMA node as written: its vCPUs, its size, the host nodes its memory is bound to (None: qsup chooses)."""
+    """One guest NUMA node as written: its vCPUs, its size, the host nodes its memory is bound to (None: qsup chooses).
+
+    `hugepages_bytes` is its own page size, "off" for base pages; None: that of all of the memory.
+    """
 
     vcpus: frozenset[int] = field(
         metadata=key(
@@ -51,6 +56,17 @@ class GuestNodeSpec:
             reason=PLACED_AT_START,
         ),
     )
+    hugepages_bytes: int | BasePages | None = field(
+        default=None,
+        metadata=key(
+            words_or(("off",), one_size_of(2 * MIB, GIB)),
+            toml="hugepages",
+            doc="The size of the hugepages on which the memory of this guest node lies; `off`: base pages.",
+            absent="as `hugepages` of `[memory]`",
+            effect="cold-restart",
+            reason=AT_START,
+        ),
+    )
 
 
 @frozen
@@ -75,7 +91,7 @@ class MemorySpec:
         metadata=key(
             one_size_of(2 * MIB, GIB),
             toml="hugepages",
-            doc="The size of the hugepages on which the guest's memory lies.",
+            doc="The size of the hugepages on which the guest's memory lies; a guest node may have its own.",
             absent="base pages (4KiB)",
             effect="cold-restart",
             reason=AT_START,
@@ -122,20 +138,34 @@ class MemorySpec:
     )
 
 
-def page_size_of(memory: MemorySpec) -> int:
-    """The size in bytes of the pages that the memory lies on."""
-    return memory.hugepages_bytes or BASE_PAGE_BYTES
+def node_hugepages(memory: MemorySpec, node: GuestNodeSpec) -> int | None:
+    """The size of the hugepages on which a guest node lies; None for base pages."""
+    if node.hugepages_bytes == "off":
+        return None
+    return memory.hugepages_bytes if node.hugepages_bytes is None else node.hugepages_bytes
+
+
+def hugepages_by_size(memory: MemorySpec) -> Mapping[int | None, int]:
+    """How much of the memory lies on hugepages of each size (None: on base pages), the largest pages first."""
+    if not memory.nodes:
+        return {memory.hugepages_bytes: memory.size_bytes}
+    sizes: dict[int | None, int] = {}
+    for node in memory.nodes:
+        page = node_hugepages(memory, node)
+        sizes[page] = sizes.get(page, 0) + node.size_bytes
+    return dict(sorted(sizes.items(), key=lambda item: -(item[0] or 0)))
 
 
 def size_is_whole_pages(memory: MemorySpec, place: Place) -> None:
-    """The size is a whole number of pages."""
-    _whole_pages(memory.size_bytes, page_size_of(memory), place.at("size"))
+    """The size is a whole number of pages; with guest nodes on several sizes of them, of the smallest."""
+    pages = [page or BASE_PAGE_BYTES for _, page in sound(memory.nodes or (), lambda node: node_hugepages(memory, node))]
+    _whole_pages(memory.size_bytes, min(pages, default=memory.hugepages_bytes or BASE_PAGE_BYTES), place.at("size"))
 
 
 def node_sizes_are_whole_pages(memory: MemorySpec, place: Place) -> None:
-    """The size of each guest node is a whole number of pages."""
-    for index, size_bytes in sound(memory.nodes or (), lambda node: node.size_bytes):
-        _whole_pages(size_bytes, page_size_of(memory), place.at("nodes", index, "size"))
+    """The size of each guest node is a whole number of its pages."""
+    for index, (size_bytes, page) in sound(memory.nodes or (), lambda node: (node.size_bytes, node_hugepages(memory, node))):
+        _whole_pages(size_bytes, page or BASE_PAGE_BYTES, place.at("nodes", index, "size"))
 
 
 def _whole_pages(size_bytes: int, page_size_bytes: int, place: Place) -> None:

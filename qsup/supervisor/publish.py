@@ -13,6 +13,7 @@ from qsup.host.process_stats import read_process_stats
 from qsup.plan.vmplan import VmPlan
 from qsup.spec.changes import Change, changes_of
 from qsup.spec.vmspec import VmSpec
+from qsup.supervisor.page_sizes import pages_asked, pages_planned
 from qsup.supervisor.view import StartingView, ThreadView, VmView
 from qsup.supervisor.vm_state import RunSide, VmState
 from qsup.truth.drift import fought_tids
@@ -91,15 +92,14 @@ def _planned(plan: VmPlan | None, spec: VmSpec | None) -> dict[str, Any]:
         return {
             "vcpus": spec.cpu.vcpus,
             "memory_bytes": spec.memory.size_bytes,
-            "page_size_bytes": spec.memory.hugepages_bytes,
+            **pages_asked(spec.memory),
             "placement": spec.cpu.placement,
         }
-    first = plan.guest_nodes[0]
     return {
         "uid": plan.uid,
         "vcpus": len(plan.vcpus),
         "memory_bytes": plan.memory_bytes,
-        "page_size_bytes": first.page_size_bytes if first.hugepages else None,
+        **pages_planned(plan),
         "placement": plan.placement,
         "machine": plan.machine,
         "accel": plan.accel,

@@ -13,6 +13,7 @@ from attrs import define, field
 from qsup.cpuset import format_cpulist
 from qsup.plan.vmplan import VmPlan
 from qsup.spec.vmspec import VmSpec
+from qsup.supervisor.page_sizes import pages_asked, pages_planned
 from qsup.supervisor.top_counters import TopCounters
 from qsup.supervisor.top_view import TopFrame, TopMemory, TopThread, TopVm
 from qsup.supervisor.vm_state import VmState
@@ -104,11 +105,10 @@ def _shares(wait: VmWait, span_s: float) -> dict[str, Any]:
 
 
 def _planned(plan: VmPlan) -> dict[str, Any]:
-    first = plan.guest_nodes[0]
     return {
         "vcpus": len(plan.vcpus),
         "memory_bytes": plan.memory_bytes,
-        "page_size_bytes": first.page_size_bytes,
+        **pages_planned(plan),
         "placement": plan.placement,
         "host_nodes": tuple(sorted({number for node in plan.guest_nodes for number in node.host_nodes})),
     }
@@ -118,7 +118,7 @@ def _asked_for(spec: VmSpec | None) -> dict[str, Any]:
     return {
         "vcpus": spec.cpu.vcpus if spec is not None else None,
         "memory_bytes": spec.memory.size_bytes if spec is not None else None,
-        "page_size_bytes": spec.memory.hugepages_bytes if spec is not None else None,
+        **(pages_asked(spec.memory) if spec is not None else {"page_size_bytes": None, "page_sizes_bytes": ()}),
         "placement": spec.cpu.placement if spec is not None else None,
         "host_nodes": (),
     }

@@ -77,6 +77,7 @@ class TopVm:
     vcpus: int | None
     memory_bytes: int | None
     page_size_bytes: int | None
+    page_sizes_bytes: tuple[int, ...]
     placement: str | None
     host_nodes: tuple[int, ...]
     drifting: int

@@ -83,6 +83,7 @@ class VmView:
     vcpus: int | None = None
     memory_bytes: int | None = None
     page_size_bytes: int | None = None
+    page_sizes_bytes: tuple[int, ...] = ()
     placement: str | None = None
     machine: str | None = None
     accel: str | None = None

@@ -85,7 +85,7 @@ class PoolMap:
 
 @frozen
 class GuestMemoryMap:
-    """What one VM takes of a host node."""
+    """What one VM takes of a host node: pages of one size, and beside those of its largest size all of its base pages."""
 
     vm: str
     page_size_bytes: int
@@ -240,11 +240,17 @@ def _node(facts: HostFacts, node: HostNodeFacts, ledger: Ledger, plans: Iterable
 
 
 def _guests_of(plan: VmPlan, host_node: int) -> Iterable[GuestMemoryMap]:
-    """At most one: all guest nodes of the VM together."""
-    pages = sum(count for guest in plan.guest_nodes for node, count in guest.pages if node == host_node)
+    """One for each size of pages that it takes there, the first with all base pages: the guest nodes of the VM together."""
     base_bytes = sum(size for guest in plan.guest_nodes for node, size in guest.base_bytes if node == host_node)
-    if pages or base_bytes:
-        yield GuestMemoryMap(plan.name, plan.guest_nodes[0].page_size_bytes, pages, base_bytes)
+    counts: dict[int, int] = {}
+    for guest in plan.guest_nodes:
+        for node, count in guest.pages:
+            if node == host_node and count:
+                counts[guest.page_size_bytes] = counts.get(guest.page_size_bytes, 0) + count
+    if not counts and base_bytes:
+        yield GuestMemoryMap(plan.name, plan.guest_nodes[0].page_size_bytes, 0, base_bytes)
+    for at, (page_size_bytes, pages) in enumerate(sorted(counts.items(), reverse=True)):
+        yield GuestMemoryMap(plan.name, page_size_bytes, pages, 0 if at else base_bytes)
 
 
 def _pools(node: HostNodeFacts, ledger: Ledger, guests: Iterable[GuestMemoryMap]) -> Iterable[PoolMap]:

@@ -93,13 +93,11 @@ def memory_rows(plan: VmPlan, count: MemoryCount | None) -> tuple[MemoryRow, ...
 def _mappings_of(nodes: Sequence[GuestNodePlan], mappings: Iterable[MappingFacts]) -> Mapping[int, MappingFacts]:
     free = sorted(mappings, key=lambda mapping: -mapping.start)  # the kernel hands out addresses downwards
     taken: dict[int, MappingFacts] = {}
-    for strict in (True, False):
+    for close in (_pages_and_policy_are_planned, _policy_is_planned, _fits):
         for node in nodes:
             if node.guest_node in taken:
                 continue
-            fitting = [
-                mapping for mapping in free if _fits(node, mapping) and (not strict or _policy_is_planned(node, mapping))
-            ]
+            fitting = [mapping for mapping in free if _fits(node, mapping) and close(node, mapping)]
             if fitting:
                 taken[node.guest_node] = fitting[0]
                 free.remove(fitting[0])
@@ -108,6 +106,11 @@ def _mappings_of(nodes: Sequence[GuestNodePlan], mappings: Iterable[MappingFacts
 
 def _fits(node: GuestNodePlan, mapping: MappingFacts) -> bool:
     return mapping.size_bytes == node.size_bytes and mapping.hugetlb == node.hugepages
+
+
+def _pages_and_policy_are_planned(node: GuestNodePlan, mapping: MappingFacts) -> bool:
+    """Guest nodes of one size may lie on pages of different sizes: these are told apart once a page is there."""
+    return mapping.page_size_bytes == node.page_size_bytes and _policy_is_planned(node, mapping)
 
 
 def _policy_is_planned(node: GuestNodePlan, mapping: MappingFacts) -> bool:

@@ -29,9 +29,11 @@ class StartProgress:
 
 def progress_of(before: StartProgress | None, plan: VmPlan, stats: ProcessStats, now_s: float) -> StartProgress:
     """The progress at this look, compared with the look before."""
-    planned_bytes = sum(node.size_bytes for node in plan.guest_nodes if node.prealloc)
-    on_hugepages = any(node.hugepages for node in plan.guest_nodes)
-    taken_bytes = min(stats.hugepages_bytes if on_hugepages else stats.resident_bytes, planned_bytes)
+    touched = [node for node in plan.guest_nodes if node.prealloc]
+    planned_bytes = sum(node.size_bytes for node in touched)
+    kinds = {node.hugepages for node in touched}
+    taken_bytes = sum(stats.hugepages_bytes if hugepages else stats.resident_bytes for hugepages in kinds)
+    taken_bytes = min(taken_bytes, planned_bytes)
     if before is None:
         return StartProgress(planned_bytes, taken_bytes, stats.cpu_s, now_s, pages_moved=taken_bytes > 0)
     pages_moved = taken_bytes != before.taken_bytes

@@ -14,7 +14,7 @@ STARTS = (
 )
 _WEB1 = WAIT_REPORT.interval.vms[1]
 _WAITING = _WEB1.threads[1]
-_OFF = TopVm("off1", "absent", 1_769_800_000.0, None, None, 2, 1 << 30, None, "shared", (), 0, 0, TopMemory())
+_OFF = TopVm("off1", "absent", 1_769_800_000.0, None, None, 2, 1 << 30, None, (4096,), "shared", (), 0, 0, TopMemory())
 _WEB = TopVm(
     name="web1",
     phase="running",
@@ -24,6 +24,7 @@ _WEB = TopVm(
     vcpus=2,
     memory_bytes=8 << 30,
     page_size_bytes=2 << 20,
+    page_sizes_bytes=(2 << 20,),
     placement="pinned",
     host_nodes=(0,),
     drifting=1,

@@ -58,6 +58,7 @@ FULL_VM = VmView(
     vcpus=2,
     memory_bytes=8 << 30,
     page_size_bytes=2 << 20,
+    page_sizes_bytes=(2 << 20,),
     placement="dedicated",
     machine="pc-q35-7.2",
     accel="kvm",

@@ -48,6 +48,9 @@ TEXTS: dict[str, Callable[[], str]] = {
     "list-empty": lambda: list_text([], PLAIN, 80),
     "list-starting": lambda: list_text(wire("vms-starting")["vms"], PLAIN, 120),
     "status-full": lambda: status_text(wire("vm-full"), PLAIN, NOW_S),
+    "status-mixed-pages": lambda: status_text(
+        {**wire("vm-full"), "page_size_bytes": None, "page_sizes_bytes": [1 << 30, 4096]}, PLAIN, NOW_S
+    ),
     "status-bare": lambda: status_text(wire("vm-bare"), PLAIN, NOW_S),
     "status-refused": lambda: status_text(wire("vm-refused"), PLAIN, NOW_S),
     "status-starting": lambda: status_text(wire("vm-starting"), PLAIN, NOW_S),

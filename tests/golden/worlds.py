@@ -162,6 +162,7 @@ WORLDS: Mapping[str, Change] = {
     "memory-short": _base_memory_taken,
     "memory-short-for-qemu": _nothing_for_qemu_itself,
     "memory-not-bindable": lambda world: world.host(may_bind_memory=False),
+    "guest-node-pages-short": lambda world: world.node(lambda node: evolve(node, memory_free_bytes=2 * GIB)),
     "guest-node-short": lambda world: world.running("db1", _vm(1, "shared", memory='size = "56GiB"\nhost_nodes = "1"')),
     # disks
     "image-read-only": lambda world: world.image("/srv/vm/web1.qcow2", writable=False),

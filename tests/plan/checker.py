@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from qsup.plan.host_facts import HostFacts
 from qsup.plan.policy import HostPolicy
 from qsup.plan.vmplan import VmPlan
+from qsup.spec.vmspec import VmSpec
 
 
 def faults_of(facts: HostFacts, policy: HostPolicy, plans: Iterable[VmPlan]) -> list[str]:
@@ -26,6 +27,24 @@ def faults_of(facts: HostFacts, policy: HostPolicy, plans: Iterable[VmPlan]) -> 
         *_beside_realtime(running),
         *_settings_broken(facts, policy, running),
     ]
+
+
+def strays_from(spec: VmSpec, plan: VmPlan) -> list[str]:
+    """Every guest node that is not as the file writes it: vCPUs, size, host nodes, pages."""
+    default = spec.memory.hugepages_bytes
+    strays = []
+    for at, asked in enumerate(spec.memory.nodes or ()):
+        given = plan.guest_nodes[at]
+        own = asked.hugepages_bytes
+        page = None if own == "off" else own or default
+        if (given.page_size_bytes, given.hugepages) != ((4096, False) if page is None else (page, True)):
+            strays.append(f"guest node {at} lies on pages of {given.page_size_bytes}, hugepages: {given.hugepages}")
+        if (set(given.vcpus), given.size_bytes) != (set(asked.vcpus), asked.size_bytes):
+            strays.append(f"guest node {at} has {given.vcpus} and {given.size_bytes} bytes")
+        elsewhere = {node for node, _ in given.pages} - (asked.host_nodes or {node for node, _ in given.pages})
+        if elsewhere and spec.memory.policy != "preferred":
+            strays.append(f"guest node {at} takes pages of host nodes {sorted(elsewhere)}")
+    return strays
 
 
 def _online(facts: HostFacts) -> set[int]:

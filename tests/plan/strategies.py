@@ -10,7 +10,7 @@ from qsup.plan.host_facts import HostFacts, ImageFacts
 from qsup.plan.policy import HostPolicy
 from qsup.spec.cpu import CpuSpec, Smt, SupportSet
 from qsup.spec.disk import DiskSpec
-from qsup.spec.memory import GuestNodeSpec, MemorySpec
+from qsup.spec.memory import BasePages, GuestNodeSpec, MemorySpec
 from qsup.spec.nic import NicSpec
 from qsup.spec.vmspec import VmSpec
 from tests.plan.hosts import HUGE_1G, HUGE_2M, build_host, with_bridge, with_images
@@ -99,9 +99,11 @@ def _memories(draw: st.DrawFn, vcpus: int) -> MemorySpec:
     nodes = None
     if vcpus > 1 and size % (2 * GIB) == 0 and draw(st.booleans()):
         half = vcpus // 2
+        pages: st.SearchStrategy[int | BasePages | None] = st.sampled_from([None, None, "off", HUGE_2M, HUGE_1G])
+        one, other = st.sampled_from([None, frozenset({0})]), st.sampled_from([None, frozenset({0}), frozenset({1})])
         nodes = (
-            GuestNodeSpec(frozenset(range(half)), size // 2, draw(st.sampled_from([None, frozenset({0})]))),
-            GuestNodeSpec(frozenset(range(half, vcpus)), size // 2, draw(st.sampled_from([None, frozenset({1})]))),
+            GuestNodeSpec(frozenset(range(half)), size // 2, draw(one), draw(pages)),
+            GuestNodeSpec(frozenset(range(half, vcpus)), size // 2, draw(other), draw(pages)),
         )
     return MemorySpec(
         size_bytes=size,

@@ -81,7 +81,9 @@ def odd_specs(draw: st.DrawFn, name: str = "odd") -> VmSpec:
         emulator=draw(st.sampled_from([None, "own", "beside", frozenset(), frozenset({0, 99})])),
         iothreads=draw(st.sampled_from(["housekeeping", "own", "beside"])),
     )
-    nodes = st.lists(st.builds(GuestNodeSpec, vcpu_sets, SIZES, st.none() | st.frozensets(NUMBERS, max_size=3)), max_size=3)
+    pages = st.sampled_from([None, "off", HUGE_2M, HUGE_1G, 65536])
+    host_nodes = st.none() | st.frozensets(NUMBERS, max_size=3)
+    nodes = st.lists(st.builds(GuestNodeSpec, vcpu_sets, SIZES, host_nodes, pages), max_size=3)
     memory = MemorySpec(
         size_bytes=draw(SIZES),
         hugepages_bytes=draw(st.sampled_from([None, HUGE_2M, HUGE_1G, 65536])),

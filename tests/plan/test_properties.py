@@ -15,7 +15,7 @@ from qsup.plan.policy import HostPolicy
 from qsup.plan.repin import shared_repins
 from qsup.spec.vmspec import VmSpec
 from tests.plan.asking import ask, started
-from tests.plan.checker import faults_of
+from tests.plan.checker import faults_of, strays_from
 from tests.plan.strategies import batches, hosts, policies, specs
 
 many = settings(max_examples=150, deadline=None)
@@ -28,6 +28,8 @@ def test_a_host_full_of_plans_keeps_every_promise(facts: HostFacts, policy: Host
     ledger, refused = started(batch, facts, policy=policy)
     plans = [holding.plan for holding in ledger.holdings.values()]
     assert faults_of(facts, policy, plans) == []
+    here = (spec for spec in batch if spec.name in ledger.holdings)
+    assert [stray for spec in here for stray in strays_from(spec, ledger.holdings[spec.name].plan)] == []
     assert len(plans) + len(refused) == len(batch)
 
 

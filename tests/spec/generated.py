@@ -14,7 +14,7 @@ from qsup.spec.console import ConsoleSpec
 from qsup.spec.cpu import CpuSpec, Placement, Smt, SupportSet
 from qsup.spec.disk import DIRECT_CACHE_MODES, AioMode, CacheMode, DiscardMode, DiskSpec, ImageFormat
 from qsup.spec.machine import Accel, MachineSpec
-from qsup.spec.memory import GuestNodeSpec, MemoryPolicy, MemorySpec
+from qsup.spec.memory import BasePages, GuestNodeSpec, MemoryPolicy, MemorySpec
 from qsup.spec.nic import NicSpec
 from qsup.spec.schema import keys_of
 from qsup.spec.tables import toml_pairs
@@ -102,10 +102,9 @@ def smts(placement: Placement, threads: int) -> tuple[Smt, ...]:
 @st.composite
 def memories(draw: st.DrawFn, vcpus: int) -> MemorySpec:
     page_bytes = draw(st.sampled_from((None, 2 * MIB, GIB)))
-    sizes = st.integers(1, 64).map(lambda count: count * (page_bytes or 256 * 4 * KIB))
-    nodes = draw(maybe(guest_nodes(vcpus, sizes)))
+    nodes = draw(maybe(guest_nodes(vcpus, page_bytes)))
     return MemorySpec(
-        size_bytes=sum(node.size_bytes for node in nodes) if nodes else draw(sizes),
+        size_bytes=sum(node.size_bytes for node in nodes) if nodes else draw(sizes_on(page_bytes)),
         hugepages_bytes=page_bytes,
         prealloc=draw(maybe(st.booleans())),
         nodes=nodes,
@@ -114,11 +113,22 @@ def memories(draw: st.DrawFn, vcpus: int) -> MemorySpec:
     )
 
 
+def sizes_on(page_bytes: int | None) -> st.SearchStrategy[int]:
+    return st.integers(1, 64).map(lambda count: count * (page_bytes or 256 * 4 * KIB))
+
+
 @st.composite
-def guest_nodes(draw: st.DrawFn, vcpus: int, sizes: st.SearchStrategy[int]) -> tuple[GuestNodeSpec, ...]:
+def guest_nodes(draw: st.DrawFn, vcpus: int, page_bytes: int | None) -> tuple[GuestNodeSpec, ...]:
     owner = draw(st.lists(st.integers(0, 3), min_size=vcpus, max_size=vcpus))
     shares = [frozenset(index for index in range(vcpus) if owner[index] == node) for node in range(4)]
-    return tuple(GuestNodeSpec(share, draw(sizes), draw(maybe(cpulists(1023)))) for share in shares if share)
+    return tuple(draw(guest_node(share, page_bytes)) for share in shares if share)
+
+
+@st.composite
+def guest_node(draw: st.DrawFn, vcpus: frozenset[int], page_bytes: int | None) -> GuestNodeSpec:
+    own: int | BasePages | None = draw(st.sampled_from((None, None, "off", 2 * MIB, GIB)))
+    in_force = page_bytes if own is None else None if own == "off" else own
+    return GuestNodeSpec(vcpus, draw(sizes_on(in_force)), draw(maybe(cpulists(1023))), own)
 
 
 @st.composite

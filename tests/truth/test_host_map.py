@@ -9,11 +9,11 @@ from qsup.bytesize import GIB
 from qsup.plan.host_facts import HostFacts
 from qsup.plan.ledger import Holding, Ledger
 from qsup.spec.cpu import CpuSpec
-from qsup.spec.memory import MemorySpec
+from qsup.spec.memory import GuestNodeSpec, MemorySpec
 from qsup.spec.vmspec import VmSpec
 from qsup.truth.host_map import HostMap, PcpuMap, map_of
 from tests.plan.asking import POLICY, ask, dedicated, started, vm
-from tests.plan.hosts import HUGE_2M, build_host, laptop, no_smt, two_sockets
+from tests.plan.hosts import HUGE_1G, HUGE_2M, build_host, laptop, no_smt, two_sockets
 from tests.plan.strategies import batches, hosts
 
 
@@ -75,6 +75,18 @@ def test_pools_tell_promised_taken_and_foreign_pages() -> None:
     assert (pool.held, pool.due, pool.foreign) == (1024, 424, 100)
     assert (told.guests[0].vm, told.guests[0].pages) == ("web1", 1024)
     assert told.memory_due_bytes == plan.overhead_bytes - (1 << 20)
+
+
+def test_a_vm_on_pages_of_two_sizes_holds_of_both_pools() -> None:
+    nodes = (
+        GuestNodeSpec(frozenset({0}), 2 * GIB, frozenset({0}), HUGE_1G),
+        GuestNodeSpec(frozenset({1}), GIB, frozenset({0}), HUGE_2M),
+    )
+    plan = ask(vm("web1", cpu=CpuSpec(vcpus=2), memory=MemorySpec(size_bytes=3 * GIB, nodes=nodes)), two_sockets())
+    told = map_of(two_sockets(), POLICY, Ledger().reserved(Holding(plan))).nodes[0]
+    assert {pool.page_size_bytes: (pool.held, pool.due) for pool in told.pools} == {HUGE_2M: (512, 512), HUGE_1G: (2, 2)}
+    assert [(guest.page_size_bytes, guest.pages) for guest in told.guests] == [(HUGE_1G, 2), (HUGE_2M, 512)]
+    assert sum(guest.base_bytes for guest in told.guests) == plan.overhead_bytes
 
 
 def test_a_small_host_has_no_housekeeping_of_its_own() -> None:

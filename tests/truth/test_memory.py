@@ -115,3 +115,17 @@ def test_the_locality_of_all_bound_memory_together() -> None:
     assert locality_of([away, row_of(HUGE, GOOD), free]) == (256 * MIB, 0.875)
     assert locality_of([free]) == (0, None)
     assert locality_of([row_of(HUGE)]) == (0, None)
+
+
+def test_guest_nodes_of_one_size_are_told_apart_by_their_pages() -> None:
+    small, large = HUGE, evolve(HUGE, guest_node=1, page_size_bytes=GIB)
+    ready = evolve(GOOD, start=GOOD.start + 2 * GIB)
+    giant = evolve(GOOD, page_size_bytes=GIB, pages=((0, 1),))
+    for order in ((ready, giant), (giant, ready)):
+        rows = memory_rows(plan_of(small, large), MemoryCount(1.0, order))
+        assert [(row.page_size_bytes, row.page_size_in_force_bytes, row.verdict) for row in rows] == [
+            (2 * MIB, 2 * MIB, "ok"),
+            (GIB, GIB, "ok"),
+        ]
+    swapped = memory_rows(plan_of(small, large), MemoryCount(1.0, (evolve(ready, start=giant.start), ready)))
+    assert [row.note for row in swapped] == ["", "its pages have 2MiB"]

@@ -49,3 +49,15 @@ def test_without_preallocation_only_processor_time_can_move() -> None:
     assert (first.planned_bytes, first.taken_bytes) == (0, 0)
     later = progress_of(first, plan, evolve(IDLE, hugepages_bytes=64 * MIB), 2.0)
     assert (later.taken_bytes, later.moved_at_s) == (0, 1.0)
+
+
+def test_base_pages_beside_hugepages_count_where_they_are_touched_too() -> None:
+    plan = plan_of(prealloc=True, hugepages=True)
+    first = plan.guest_nodes[0]
+    seen = evolve(IDLE, hugepages_bytes=256 * MIB)
+    lazy = evolve(first, guest_node=1, hugepages=False, prealloc=False)
+    beside = evolve(plan, guest_nodes=(first, lazy))
+    huge_alone = progress_of(None, beside, seen, 1.0)
+    assert (huge_alone.planned_bytes, huge_alone.taken_bytes) == (GIB, 256 * MIB)
+    both = progress_of(None, evolve(plan, guest_nodes=(first, evolve(lazy, prealloc=True))), seen, 1.0)
+    assert (both.planned_bytes, both.taken_bytes) == (2 * GIB, (256 + 40) * MIB)

@@ -69,7 +69,7 @@ def node_lines(host: Json, node: Json, style: Style, width: int) -> list[str]:
     what = memory + due if node["memory_total_bytes"] else "no memory"
     lines = [f"{style.colour('bold', 'node ' + str(node['host_node']))}  {what}"]
     lines += [f"  {_pool(pool)}" for pool in node["pools"] if pool["total"] or pool["held"]]
-    guests = _listed([f"{guest['vm']} {_guest_size(guest)}" for guest in node["guests"]])
+    guests = _listed([f"{vm} {short_size(size)}" for vm, size in _guest_sizes(node["guests"]).items()])
     lines += wrapped(printable(f"memory of {guests}"), width, "  ", "    ") if guests else []
     if not node["caches"]:
         return [*lines, "  no pCPUs"]
@@ -104,8 +104,13 @@ def _pool(pool: Json) -> str:
     return ", ".join(parts)
 
 
-def _guest_size(guest: Json) -> str:
-    return short_size(guest["pages"] * guest["page_size_bytes"] + guest["base_bytes"])
+def _guest_sizes(guests: Iterable[Json]) -> dict[str, int]:
+    """Each VM's memory on a node, in pages of all sizes."""
+    sizes: dict[str, int] = {}
+    for guest in guests:
+        size = guest["pages"] * guest["page_size_bytes"] + guest["base_bytes"]
+        sizes[guest["vm"]] = sizes.get(guest["vm"], 0) + size
+    return sizes
 
 
 _Row = tuple[str, int, str, str]  # cpulist, cores, label, use

@@ -86,7 +86,9 @@ def _qemu(vm: Vm) -> tuple[str, str]:
 def _memory(vm: Vm) -> tuple[str, str]:
     if vm["memory_bytes"] is None:
         return "memory", ""
-    pages = f" on {format_byte_size(vm['page_size_bytes'])} pages" if vm["page_size_bytes"] else ""
+    sizes = vm["page_sizes_bytes"]
+    on_hugepages = vm["page_size_bytes"] or len(sizes) > 1
+    pages = f" on {' and '.join(map(format_byte_size, sizes))} pages" if on_hugepages else ""
     nodes = ",".join(map(str, vm["host_nodes"]))
     node_word = "node" if len(vm["host_nodes"]) == 1 else "nodes"
     return "memory", _joined(format_byte_size(vm["memory_bytes"]) + pages, f"host {node_word} {nodes}" if nodes else None)

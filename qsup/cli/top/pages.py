@@ -14,6 +14,10 @@ _GRAVE, _NOTABLE = 0.10, 0.02
 _TROUBLED = ("io-error", "panicked", "unresponsive", "stray", "gone")
 
 
+def _page_sizes(row: Json) -> str:
+    return "+".join(map(short_size, row["page_sizes_bytes"])) or UNKNOWN
+
+
 def _wait_colour(row: Json) -> str:
     share = row.get("ready_share") or 0.0
     return "red" if share >= _GRAVE else "yellow" if share >= _NOTABLE else ""
@@ -164,7 +168,7 @@ MEMORY = Page(
     (
         _VM,
         Column("SIZE", 8, lambda row: short_size(row["memory_bytes"] or 0), lambda row: row["memory_bytes"]),
-        Column("PAGES", 6, lambda row: short_size(row["page_size_bytes"] or 4096), lambda row: row["page_size_bytes"] or 4096),
+        Column("PAGES", 6, _page_sizes, lambda row: max(row["page_sizes_bytes"], default=0)),
         Column("NODES", 7, lambda row: ",".join(map(str, row["host_nodes"])) or "any", lambda row: str(row["host_nodes"])),
         Column("LOC%", 5, _local, lambda row: row["local_percent"], colour=_local_colour),
         Column(
