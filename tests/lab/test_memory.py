@@ -17,6 +17,14 @@ nodes = [
 ]"""
 
 
+MIXED_PAGES = """size = "1088MiB"
+hugepages = "2MiB"
+nodes = [
+    { vcpus = "0", size = "1GiB", hugepages = "1GiB", host_nodes = "1" },
+    { vcpus = "1", size = "64MiB", host_nodes = "1" },
+]"""
+
+
 def free_pages(host: QsupHost, kib: int = SMALL_KIB) -> list[int]:
     """Return the free pages of a size on each node."""
     return [host.pool(node, kib) for node in range(host.lab.shape.nodes)]
@@ -99,3 +107,17 @@ def test_base_pages_are_bound_as_well(host: QsupHost) -> None:
     assert line.split()[1] == "bind:1"
     assert host.memory_by_node("a") == {1: 64 * MIB}
     assert free_pages(host) == [64, 64]
+
+
+def test_pages_of_both_sizes_in_one_guest(host: QsupHost) -> None:
+    view = host.run("a", halting('vcpus = 2\nsockets = 2\nplacement = "dedicated"', MIXED_PAGES))
+    assert (view["page_size_bytes"], view["page_sizes_bytes"]) == (None, [GIB, 2 * MIB])
+    assert host.memory_by_node("a") == {1: GIB + 64 * MIB}
+    lines = host.bound_memory("a")
+    assert sorted(next(word for word in line.split() if word.startswith("kernelpagesize")) for line in lines) == [
+        "kernelpagesize_kB=1048576",
+        "kernelpagesize_kB=2048",
+    ]
+    assert (free_pages(host), free_pages(host, LARGE_KIB)) == ([64, 32], [1, 0])
+    host.qsup("stop", "a", "--force")
+    assert (free_pages(host), free_pages(host, LARGE_KIB)) == ([64, 64], [1, 1])

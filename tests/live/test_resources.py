@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -18,6 +20,12 @@ from tests.live.views import codes_of, order, view_of, wait_known, wait_view
 
 pytestmark = [pytest.mark.live, pytest.mark.root]
 
+MIXED = """size = "64MiB"
+prealloc = true
+nodes = [
+    { vcpus = "0", size = "32MiB", hugepages = "2MiB" },
+    { vcpus = "1", size = "32MiB" },
+]"""
 HUGE = 'size = "32MiB"\nhugepages = "2MiB"'
 
 
@@ -61,6 +69,29 @@ def test_preallocated_pages_are_really_taken(daemon: Daemon, pool: tuple[int, in
     pid = view_of(daemon, "taken")["pid"]
     assert "kernelpagesize_kB=2048" in Path(f"/proc/{pid}/numa_maps").read_text()
     order(daemon, "stop", "taken", "--force")
+
+
+def test_hugepages_in_one_guest_node_and_base_pages_in_the_other(daemon: Daemon, pool: tuple[int, int]) -> None:
+    daemon.drop("mixed", off(daemon.halting(cpu="vcpus = 2", memory=MIXED)))
+    wait_known(daemon, "mixed")
+    order(daemon, "start", "mixed")
+    total, free = pool_pages()
+    assert (total - free) - (pool[0] - pool[1]) == 16, "the first guest node's pages alone"
+    view = view_of(daemon, "mixed")
+    assert (view["page_size_bytes"], view["page_sizes_bytes"]) == (None, [2 << 20, 4096])
+    assert " on 2MiB and 4KiB pages" in daemon.cli("status", "mixed").stdout
+    rows = memory_rows_of(daemon, "mixed")
+    assert [row["page_size_in_force_bytes"] for row in rows] == [2 << 20, 4096]
+    assert [(row["verdict"], row["present_bytes"]) for row in rows] == [("ok", 32 << 20)] * 2
+    order(daemon, "stop", "mixed", "--force")
+    assert pool_pages() == pool
+
+
+def memory_rows_of(daemon: Daemon, name: str) -> list[dict[str, Any]]:
+    """The backends of a VM, as the kernel counts their pages."""
+    done = daemon.cli("verify", name, "--json", check=None)
+    rows: list[dict[str, Any]] = json.loads(done.stdout)["memory"]
+    return rows
 
 
 def test_pages_are_given_back_when_qemu_is_killed(daemon: Daemon, pool: tuple[int, int], short_of_pages: str) -> None:
