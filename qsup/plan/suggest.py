@@ -1,15 +1,14 @@
 """Suggestions: the smallest sets of changes with which a refused VM would fit, each verified by planning again.
 
-Strategy: every single relaxation at its utmost; then pairs of those that did not do by themselves; where neither helps, all
-together, from which one after another is taken back. Of each set that fits, every relaxation is then lessened as far as the
-VM still fits. A set is only shown when it was planned and fitted exactly as shown; the number of plannings is bounded, so on
-a crowded host a suggestion may be missed, but none is wrong.
+Strategy: every single relaxation at its utmost; then pairs of those that did not do by themselves, the kinds of pairs in turn
+(`variety.py`); where neither helps, all together, from which one after another is taken back. Of each set that fits, every
+relaxation is then lessened as far as the VM still fits. A set is only shown when it was planned and fitted exactly as shown;
+the number of plannings is bounded, so on a crowded host a suggestion may be missed, but none is wrong.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
-from itertools import combinations
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from types import MappingProxyType
 
 from attrs import frozen
@@ -23,12 +22,15 @@ from qsup.plan.ledger_index import exclusive_pcpus
 from qsup.plan.place import place, planned
 from qsup.plan.policy import HostPolicy
 from qsup.plan.relaxations import Question, Relaxation, applied, departure_of, relaxations_of
+from qsup.plan.variety import Pair, in_turn, kind_of, pairs_by_kind, varied
 from qsup.plan.vmplan import VmPlan
 from qsup.spec.vmspec import VmSpec
 
 _MOST_SUGGESTIONS = 6
 _MOST_DEPARTURES = 12
+_MOST_OF_A_KIND = 4  # of pairs
 _MOST_PLANNINGS = 160
+_KEPT_PLANNINGS = 50  # not spent on pairs: for taking back from all together
 _NO_ALIASES: Mapping[str, str] = MappingProxyType({})
 
 Degrees = tuple[tuple[int, int], ...]
@@ -98,22 +100,21 @@ class _Search:
         self._left = _MOST_PLANNINGS
 
     def found(self) -> tuple[Suggestion, ...]:
-        sets = list(self._sets())
-        singles = [choice for choice in sets if len(choice) == 1]
-        stops = [choice for choice in singles if choice[0][0] in self._departures]
-        gentle = [choice for choice in sets if choice not in stops[2:]]
         texts: dict[str, Suggestion] = {}
-        for suggestion in map(self._suggestion, sorted(gentle, key=lambda choice: (len(choice), choice))):
+        for suggestion in map(self._suggestion, varied(sorted(self._sets()), self._kind)):
             texts.setdefault(suggestion.text, suggestion)
         return tuple(texts.values())[:_MOST_SUGGESTIONS]
+
+    def _kind(self, choice: Degrees) -> tuple[str, ...]:
+        return kind_of(self._offers, (number for number, _ in choice))
 
     def _sets(self) -> Iterator[Degrees]:
         helping = [number for number in range(len(self._offers)) if self._utmost((number,))]
         gentlest = {self._offers[number].axis: number for number in reversed(helping)}
-        yield from filter(None, (self._lessened(self._choice((number,))) for number in gentlest.values()))
-        others = [number for number in range(len(self._offers)) if number not in helping]
-        pairs = [pair for pair in combinations(others, 2) if self._apart(pair) and self._utmost(pair)]
-        yield from filter(None, map(self._lessened, map(self._choice, pairs)))
+        singles = sorted(gentlest.values())
+        yield from filter(None, (self._lessened(self._choice((number,))) for number in singles))
+        pairs = self._pairs([number for number in range(len(self._offers)) if number not in helping])
+        yield from pairs
         if not helping and not pairs:
             yield from self._taken_back(self._departures)
             yield from self._taken_back({offer.axis: number for number, offer in enumerate(self._offers)}.values())
@@ -131,9 +132,46 @@ class _Search:
         if lessened is not None:
             yield lessened
 
-    def _apart(self, pair: tuple[int, int]) -> bool:
-        one, other = pair
-        return self._offers[one].axis != self._offers[other].axis
+    def _pairs(self, numbers: Sequence[int]) -> list[Degrees]:
+        """Pairs that fit, lessened; a few of each kind."""
+        found: dict[tuple[str, ...], list[Degrees]] = {}
+        kinds = pairs_by_kind(self._offers, numbers).values()
+        for pair in in_turn([self._promising(pairs) for pairs in kinds]):
+            if self._left <= _KEPT_PLANNINGS:
+                break
+            like = found.setdefault(kind_of(self._offers, pair), [])
+            lessened = self._lessened(self._choice(pair)) if len(like) < _MOST_OF_A_KIND and self._utmost(pair) else None
+            if lessened is not None:
+                like.append(lessened)
+        return [choice for like in found.values() for choice in like]
+
+    def _promising(self, pairs: Sequence[Pair]) -> list[Pair]:
+        """Of pairs of one kind, those to try, without those VMs with which, and all smaller ones, gone it does not fit yet.
+
+        The smallest VMs come first; but the largest where the other change has degrees, which is then the gentlest.
+        """
+        if pairs[0][1] not in self._departures:
+            return list(pairs)
+        if pairs[0][0] in self._departures:
+            least = self._largest_needed(sorted({number for pair in pairs for number in pair}))
+            return [pair for pair in pairs if pair[1] >= least]
+        stops: dict[int, list[int]] = {}
+        for one, stop in pairs:
+            stops.setdefault(one, []).append(stop)
+        needed = {one: self._largest_needed(beside, one) for one, beside in stops.items()}
+        kept = [pair for pair in pairs if pair[1] >= needed[pair[0]]]
+        return kept[::-1] if len(self._offers[pairs[0][0]].steps) > 1 else kept
+
+    def _largest_needed(self, stops: Sequence[int], *beside: int) -> int:
+        """Of the fewest departures with which it fits, smallest VMs first, the largest; beyond all where it never does."""
+        least, most = 0, len(stops)
+        while least < most:
+            middle = (least + most) // 2
+            if self._left <= _KEPT_PLANNINGS or self._utmost((*beside, *stops[: middle + 1])):
+                most = middle
+            else:
+                least = middle + 1
+        return stops[least] if least < len(stops) else len(self._offers)
 
     def _choice(self, numbers: Iterable[int]) -> Degrees:
         return tuple((number, len(self._offers[number].steps) - 1) for number in numbers)

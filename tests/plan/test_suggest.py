@@ -13,6 +13,7 @@ from qsup.plan.ledger import Holding, Ledger
 from qsup.plan.place import place
 from qsup.plan.policy import HostPolicy
 from qsup.plan.suggest import Suggestion, suggestions, with_suggestions
+from qsup.plan.variety import varied
 from qsup.spec.cpu import CpuSpec
 from qsup.spec.memory import GuestNodeSpec, MemorySpec
 from qsup.spec.parse import parse_vm
@@ -77,6 +78,46 @@ def test_two_changes_where_one_is_not_enough() -> None:
     found = suggestions(dedicated("db", 7), no_smt(), POLICY, ledger, None, ALIASES)
     assert ("stop one", "stop two") in [one.changes for one in found]
     assert all(len(one.changes) == 2 for one in found)
+
+
+def kinds(found: tuple[Suggestion, ...]) -> list[tuple[str, ...]]:
+    """What gives way in each: the key, or "stop"."""
+    words = [[change.removeprefix("leave ").removeprefix("set ").split()[0] for change in one.changes] for one in found]
+    return [tuple(changes) for changes in words]
+
+
+def test_the_kinds_of_changes_take_turns() -> None:
+    facts = with_memory_free(with_pages(build_host(cores_per_node=16), HUGE_1G, {0: 4}), {0: 12 * GIB})
+    small = MemorySpec(size_bytes=64 * MIB)
+    ledger, _ = started([dedicated(f"web{number:02}", 1, memory=small) for number in range(14)], facts)
+    spec = dedicated("db", 2, memory=MemorySpec(size_bytes=8 * GIB, hugepages_bytes=HUGE_1G, policy="preferred"))
+    found = suggestions(spec, facts, HostPolicy(grow_hugepages=False), ledger, None, ALIASES)
+    assert kinds(found)[:3] == [
+        ("place.grow_hugepages", "cpu.placement"),
+        ("memory.hugepages", "cpu.vcpus"),
+        ("memory.size", "stop"),
+    ], "everything that may give way is shown once before anything is shown again"
+    assert len(set(kinds(found))) == len(found) == 6, "no kind twice while others have not been shown"
+
+
+def test_of_many_pairs_to_stop_the_smallest_come_first_and_leave_room_for_others() -> None:
+    facts = build_host(cores_per_node=24, memory_bytes=256 * GIB)
+    sizes = [1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 5, 6]
+    batch = [dedicated(f"web{number:02}", size, memory=MemorySpec(size_bytes=GIB)) for number, size in enumerate(sizes)]
+    ledger, _ = started(batch, facts)
+    found = suggestions(dedicated("db", 12), facts, POLICY, ledger, None, ALIASES)
+    assert [one.text for one in found][:4] == [
+        'cpu.placement = "shared" instead of "dedicated"',
+        "cpu.vcpus = 8 instead of 12, and stop web11",
+        "stop web10, and stop web11",
+        "cpu.vcpus = 7 instead of 12, and stop web10",
+    ]
+
+
+def test_third_ones_of_a_kind_come_last() -> None:
+    sets = ["stop a", "stop b", "stop c", "stop d", "vcpus", "vcpus, stop e", "vcpus, size"]
+    order = varied(sets, lambda one: tuple(change.split()[0] for change in one.split(", ")))
+    assert order == ["stop a", "vcpus", "stop b", "vcpus, size", "vcpus, stop e", "stop c", "stop d"]
 
 
 def test_many_stops_where_nothing_smaller_helps() -> None:
