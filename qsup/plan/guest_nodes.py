@@ -2,10 +2,13 @@
 
 Strategy: nodes with written host nodes first, then by size, the largest first. A node without written ones gets its last
 host node where that still fits, else one that no other guest node of this VM uses, the nearest to those in use, else any
-that fits. What one guest node takes, the next does not find.
+that fits. What one guest node takes, the next does not find; where a later one then fits nowhere, the earlier ones take their
+next best (guest nodes on different pages compete for different things), a bounded number of times.
 """
 
 from __future__ import annotations
+
+from collections.abc import Iterator
 
 from attrs import define
 
@@ -18,6 +21,8 @@ from qsup.plan.memory_room import MemoryRoom, NodeRoom
 from qsup.plan.memory_search import MemorySearch
 from qsup.plan.wording import left_text
 from qsup.spec.memory import GuestNodeSpec, MemorySpec, node_hugepages
+
+_MOST_TURNS = 100
 
 
 @define
@@ -33,6 +38,21 @@ class _Left:
         """Look at the memory in the pages of this guest node."""
         self.room = self.room.on_pages(node_hugepages(memory, node), node.size_bytes)
 
+    def copy(self) -> _Left:
+        """The same, to try something with."""
+        return _Left(self.room, dict(self.cores), dict(self.floats), list(self.used))
+
+
+@define
+class _Task:
+    """The guest nodes in the order in which they are placed, each with its part of the overhead; how often to turn back."""
+
+    search: MemorySearch
+    nodes: tuple[GuestNodeSpec, ...]
+    order: list[int]
+    overheads: tuple[int, ...]
+    turns: int = _MOST_TURNS
+
 
 def written_layout(search: MemorySearch, nodes: tuple[GuestNodeSpec, ...]) -> Layout | None:
     """The layout of explicit guest nodes; None with a reason for every guest node that cannot be placed."""
@@ -40,19 +60,42 @@ def written_layout(search: MemorySearch, nodes: tuple[GuestNodeSpec, ...]) -> La
         return None
     cores = {node: search.fit.guest_cores(node) for node in search.room.nodes}
     left = _Left(search.room, cores, {node: search.fit.floats_on(node) for node in search.room.nodes}, [])
-    overheads = even_parts(search.overhead_bytes, len(nodes))
-    shares: dict[int, Share] = {}
-    for position in sorted(range(len(nodes)), key=lambda at: (nodes[at].host_nodes is None, -nodes[at].size_bytes, at)):
-        left.seen_by(search.case.spec.memory, nodes[position])
-        share = _placed(search, left, position, nodes[position], overheads[position])
-        if share is None:
-            _refuse(search, left, position, nodes[position], overheads[position])
-        else:
-            shares[position] = share
-            _take(search, left, share)
-    if len(shares) < len(nodes):
+    order = sorted(range(len(nodes)), key=lambda at: (nodes[at].host_nodes is None, -nodes[at].size_bytes, at))
+    task = _Task(search, nodes, order, even_parts(search.overhead_bytes, len(nodes)))
+    shares = _all_placed(task, left, 0)
+    if shares is None:
+        _refuse_each(task, left)
         return None
     return Layout(tuple(shares[position] for position in range(len(nodes))), stray_nodes=())
+
+
+def _all_placed(task: _Task, left: _Left, done: int) -> dict[int, Share] | None:
+    """The guest nodes from the `done`th on, each with its share; None where no way was found to place them all."""
+    if done == len(task.order):
+        return {}
+    position = task.order[done]
+    left.seen_by(task.search.case.spec.memory, task.nodes[position])
+    for share in _shares(task, left, position):
+        after = left.copy()
+        _take(task.search, after, share)
+        rest = _all_placed(task, after, done + 1)
+        if rest is not None:
+            return {position: share, **rest}
+        task.turns -= 1
+        if task.turns <= 0:
+            return None
+    return None
+
+
+def _refuse_each(task: _Task, left: _Left) -> None:
+    """A reason for every guest node that finds no place beside those before it."""
+    for position in task.order:
+        left.seen_by(task.search.case.spec.memory, task.nodes[position])
+        share = next(_shares(task, left, position), None)
+        if share is None:
+            _refuse(task.search, left, position, task.nodes[position], task.overheads[position])
+        else:
+            _take(task.search, left, share)
 
 
 def _vcpus_covered(case: Case, nodes: tuple[GuestNodeSpec, ...]) -> bool:
@@ -81,16 +124,16 @@ def _cores_whole(search: MemorySearch, nodes: tuple[GuestNodeSpec, ...]) -> bool
     return not split
 
 
-def _placed(search: MemorySearch, left: _Left, position: int, node: GuestNodeSpec, overhead: int) -> Share | None:
+def _shares(task: _Task, left: _Left, position: int) -> Iterator[Share]:
+    """Every way to place one guest node, the best first."""
+    search, node = task.search, task.nodes[position]
     vcpus = tuple(sorted(node.vcpus))
-    if node.host_nodes is not None:
-        hosts = tuple(sorted(node.host_nodes & search.room.nodes.keys()))
-        return _share(search, left, hosts, vcpus, node.size_bytes, overhead) if hosts else None
-    for host_node in _preferred_hosts(search, left, position, vcpus):
-        share = _share(search, left, (host_node,), vcpus, node.size_bytes, overhead)
+    written = tuple(sorted((node.host_nodes or frozenset()) & search.room.nodes.keys()))
+    ways = [written] if node.host_nodes is not None else [(one,) for one in _preferred_hosts(search, left, position, vcpus)]
+    for hosts in filter(None, ways):
+        share = _share(search, left, hosts, vcpus, node.size_bytes, task.overheads[position])
         if share is not None:
-            return share
-    return None
+            yield share
 
 
 def _share(

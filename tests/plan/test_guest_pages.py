@@ -87,6 +87,18 @@ def test_a_short_pool_is_named_by_its_size_with_who_holds_it() -> None:
     assert ("web3", "6 pages") in reason.held_by
 
 
+def test_who_needs_the_rare_pages_gets_the_node_that_has_them() -> None:
+    facts = with_pages(build_host(nodes=2, cores_per_node=3, pages_1g=4), HUGE_1G, {1: 0})
+    nodes = (
+        GuestNodeSpec(frozenset({0, 1}), 8 * GIB),
+        GuestNodeSpec(frozenset({2, 3}), 4 * GIB, hugepages_bytes=HUGE_1G),
+    )
+    spec = dedicated("db", 4, memory=MemorySpec(size_bytes=12 * GIB, nodes=nodes))
+    plan = ask(spec, facts, policy=NO_GROWTH)
+    assert [node.host_nodes for node in plan.guest_nodes] == [(1,), (0,)]
+    assert faults_of(facts, NO_GROWTH, [plan]) == strays_from(spec, plan) == []
+
+
 def test_a_size_that_the_host_lacks_is_refused_once() -> None:
     reasons = refusal(guest((GIB, HUGE_2M, None), (65536, 65536, None)), two_sockets())
     assert reasons["plan.hugepage-size-absent"].needed == "pages of 64KiB"
