@@ -99,14 +99,19 @@ def _standing_pcpus(plan: VmPlan) -> frozenset[int]:
 def pages_due(holding: Holding) -> dict[tuple[int, int], int]:
     """Hugepages promised and not yet taken, per (host node, page size).
 
-    The kernel may take a page from another node of the set than planned, so no more is due than the whole VM still lacks.
+    The kernel may take a page from another node of the set than planned, so no more is due than the whole VM still lacks: of
+    each size by itself, since no page stands for one of another size.
     """
     planned: dict[tuple[int, int], int] = {}
     for node in holding.plan.guest_nodes:
         for host_node, count in node.pages:
             key = (host_node, node.page_size_bytes)
             planned[key] = planned.get(key, 0) + count
-    return _due(planned, holding.pages_taken)
+    due: dict[tuple[int, int], int] = {}
+    for size in {size for _, size in planned}:
+        taken = {key: count for key, count in holding.pages_taken.items() if key[1] == size}
+        due |= _due({key: count for key, count in planned.items() if key[1] == size}, taken)
+    return due
 
 
 def base_due(holding: Holding) -> dict[int, int]:

@@ -7,6 +7,7 @@ from typing import Any
 from qsup.bytesize import GIB, MIB
 from qsup.plan.host_facts import HostFacts
 from qsup.plan.ledger import Holding, Ledger
+from qsup.plan.ledger_index import pages_due
 from qsup.plan.policy import HostPolicy
 from qsup.plan.reboot import plan_reboot
 from qsup.plan.suggest import suggestions
@@ -97,6 +98,17 @@ def test_who_needs_the_rare_pages_gets_the_node_that_has_them() -> None:
     plan = ask(spec, facts, policy=NO_GROWTH)
     assert [node.host_nodes for node in plan.guest_nodes] == [(1,), (0,)]
     assert faults_of(facts, NO_GROWTH, [plan]) == strays_from(spec, plan) == []
+
+
+def test_pages_of_one_size_never_stand_for_those_of_another() -> None:
+    nodes = (
+        GuestNodeSpec(frozenset({0}), GIB, frozenset({0, 1}), HUGE_2M),
+        GuestNodeSpec(frozenset({1}), 2 * GIB, frozenset({0}), HUGE_1G),
+    )
+    plan = ask(dedicated("db", 2, memory=MemorySpec(size_bytes=3 * GIB, nodes=nodes)), two_sockets(), policy=NO_GROWTH)
+    assert plan.guest_nodes[0].pages == ((0, 256), (1, 256))
+    elsewhere = Holding(plan, {(0, HUGE_2M): 512}, {})  # the kernel took all from node 0
+    assert pages_due(elsewhere) == {(0, HUGE_1G): 2}
 
 
 def test_a_size_that_the_host_lacks_is_refused_once() -> None:
