@@ -17,11 +17,11 @@ nodes = [
 ]"""
 
 
-MIXED_PAGES = """size = "1088MiB"
+MIXED_PAGES = """size = "1280MiB"
 hugepages = "2MiB"
 nodes = [
     { vcpus = "0", size = "1GiB", hugepages = "1GiB", host_nodes = "1" },
-    { vcpus = "1", size = "64MiB", host_nodes = "1" },
+    { vcpus = "1", size = "256MiB", host_nodes = "1" },
 ]"""
 
 
@@ -112,12 +112,14 @@ def test_base_pages_are_bound_as_well(host: QsupHost) -> None:
 def test_pages_of_both_sizes_in_one_guest(host: QsupHost) -> None:
     view = host.run("a", halting('vcpus = 2\nsockets = 2\nplacement = "dedicated"', MIXED_PAGES))
     assert (view["page_size_bytes"], view["page_sizes_bytes"]) == (None, [GIB, 2 * MIB])
-    assert host.memory_by_node("a") == {1: GIB + 64 * MIB}
+    assert host.memory_by_node("a") == {1: GIB + 256 * MIB}
     lines = host.bound_memory("a")
     assert sorted(next(word for word in line.split() if word.startswith("kernelpagesize")) for line in lines) == [
         "kernelpagesize_kB=1048576",
         "kernelpagesize_kB=2048",
     ]
-    assert (free_pages(host), free_pages(host, LARGE_KIB)) == ([64, 32], [1, 0])
+    assert (free_pages(host), free_pages(host, LARGE_KIB)) == ([64, 0], [1, 0])
+    assert (all_pages(host), all_pages(host, LARGE_KIB)) == ([64, 128], [1, 1])  # the pool that was short alone has grown
     host.qsup("stop", "a", "--force")
+    assert (all_pages(host), all_pages(host, LARGE_KIB)) == ([64, 64], [1, 1])
     assert (free_pages(host), free_pages(host, LARGE_KIB)) == ([64, 64], [1, 1])
