@@ -8,6 +8,7 @@ step = @.ci/step
 .PHONY: test demo bench lab lab-test lab-smoke lab-shell ci-full setup lab-setup clean
 
 test: setup            ## lint, types, the order of the rooms, the fast tests
+	@.ci/promtool
 	$(step) ruff .venv/bin/ruff check
 	$(step) mypy .venv/bin/mypy
 	$(step) lint-imports .venv/bin/lint-imports --no-cache
@@ -24,7 +25,7 @@ lab: lab-setup         ## builds the host in a box
 	@$(python) -m tests.lab build
 
 lab-test: lab-setup    ## everything that qsup promises, on a whole host
-	$(step) lab-test $(LAB_PYTEST)
+	$(step) lab-test $(LAB_PYTEST) -n 2 --dist loadfile
 
 lab-smoke: lab-setup   ## the part of it that runs with every submission
 	$(step) lab-smoke $(LAB_PYTEST) -m smoke

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import shutil
-import subprocess
 from pathlib import Path
 
 import pytest
@@ -19,6 +17,7 @@ from qsup.supervisor.metrics import Metrics
 from qsup.supervisor.reservations import Reservations
 from qsup.supervisor.services import Services
 from qsup.supervisor.wait_watch import WaitWatch
+from tests.promtool import needs_promtool, promtool
 
 ROOT = Path(__file__).parents[2]
 DASHBOARD = ROOT / "configs" / "grafana-dashboard.json"
@@ -85,7 +84,7 @@ def test_every_alert_says_what_to_do() -> None:
         assert all(word in alert for word in ("expr:", "severity:", "summary:", "action:")), alert
 
 
-@pytest.mark.skipif(shutil.which("promtool") is None, reason="promtool (Debian: prometheus) is not installed")
+@needs_promtool
 def test_promtool_takes_the_rules() -> None:
-    done = subprocess.run(["promtool", "check", "rules", str(RULES)], capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stdout + done.stderr
+    code, words = promtool("rules", str(RULES))
+    assert code == 0, words

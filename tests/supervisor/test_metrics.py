@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
-import subprocess
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -35,6 +33,7 @@ from qsup.supervisor.wait_watch import WaitWatch
 from qsup.truth.memory import MemoryCount
 from qsup.truth.threads import ThreadRow
 from tests.argv.plans import vm_plan
+from tests.promtool import needs_promtool, promtool
 from tests.qmp.speaker import Speaker, open_talk, socket_streams
 
 COUNTERS = {
@@ -316,16 +315,10 @@ async def test_a_vm_that_is_off_has_a_phase_and_no_threads(autojump_clock: trio.
         assert family.help.endswith(".")
 
 
-@pytest.mark.skipif(shutil.which("promtool") is None, reason="promtool (Debian: prometheus) is not installed")
+@needs_promtool
 async def test_promtool_has_nothing_to_say(autojump_clock: trio.testing.MockClock) -> None:
     async with open_scene() as scene, answering(scene):
         scene.vm.past.starts.append(StartView(1000.0, "running", 60.0, (StageView("plan", 2.5),)))
         await trio.sleep(2)
         text = text_of(scene.metrics.families())
-    assert promtool(text) == (0, "")
-
-
-def promtool(text: bytes) -> tuple[int, str]:
-    """Its verdict: exit code and words."""
-    done = subprocess.run(["promtool", "check", "metrics"], input=text, capture_output=True, check=False)
-    return done.returncode, (done.stdout + done.stderr).decode()
+    assert promtool("metrics", text=text) == (0, "")
