@@ -89,6 +89,7 @@ def _take(
     run.plan = record.plan
     vm.config.file = record.spec_file or None
     vm.config.spec = run.launched_spec = _spec_of(record)
+    vm.config.text = record.spec_text if vm.config.spec is not None else None
     if order is not None:
         vm.power = PowerSide(order.wanted, order.force)
     else:

@@ -24,10 +24,13 @@ def take_config(events: EventLog, vm: VmState, file: ConfigFile) -> None:
         try:
             config.spec = parse_vm(file.text, file=file.path, name=vm.name)
             changed = config.text is not None and config.text != file.text
+            # A VM that was taken over has the text that it was launched with: to read that again says nothing new.
+            is_known = config.state == "absent" and config.text == file.text
             config.text, config.state, config.problems = file.text, "valid", ()
             if changed or was_removed:
                 events.publish("config.changed", "a new version of its file is in force", vm.name)
-            vm.past.fresh_chance()
+            if not is_known:
+                vm.past.fresh_chance()
             return
         except InvalidInput as invalid:
             problems = invalid.problems
