@@ -12,7 +12,7 @@ import pytest
 
 _PROMTOOL = shutil.which("promtool", path=os.pathsep.join([str(Path(sys.prefix, "bin")), os.environ.get("PATH", "")]))
 
-needs_promtool = pytest.mark.skipif(_PROMTOOL is None, reason="promtool (Debian: prometheus) cannot be had here")
+needs_promtool = pytest.mark.skipif(_PROMTOOL is None, reason="promtool cannot be had here")
 
 
 def promtool(*words: str, text: bytes = b"") -> tuple[int, str]:
