@@ -2,7 +2,7 @@
 
     STATE_DIR/vms/NAME/       0700
       guest.json              the guest-visible hardware (GuestRecord)
-      power.json              the operator's last order, with the boot it was given in
+      power.json              the operator's last order, with the boot it was given in; why the VM is left down
       uefi-vars.fd            the VM's own copy of the UEFI variables (PathsPlan says where exactly)
     RUN_DIR/vms/NAME/
       pools.json              hugepages added for this VM
@@ -45,12 +45,21 @@ class EndOrder:
 
 
 @frozen
+class LeftDown:
+    """Why a VM is not started again by itself, and the SHA-256 (hex) of the file with which it failed."""
+
+    reason: str
+    file_sha256: str
+
+
+@frozen
 class PowerNote:
     """The operator's last order, which holds until the host reboots; `end` is what is still to be done for it."""
 
     power: Power
     boot_id: str
     end: EndOrder | None = None
+    left_down: LeftDown | None = None
 
 
 @frozen
@@ -106,13 +115,15 @@ def read_order(state_dir: str, name: str) -> PowerNote | None:
     return note if note is not None and note.boot_id == boot_id() else None
 
 
-def write_order(state_dir: str, name: str, power: Power, end: EndOrder | None = None) -> None:
+def write_order(
+    state_dir: str, name: str, power: Power, end: EndOrder | None = None, left_down: LeftDown | None = None
+) -> None:
     """Keep the operator's order until the host reboots.
 
     Raises:
         KernelRefused: process.state-dir-refused, process.write-refused, process.disk-full.
     """
-    _write(_file_of(state_dir, name, POWER_NOTE), PowerNote(power, boot_id(), end))
+    _write(_file_of(state_dir, name, POWER_NOTE), PowerNote(power, boot_id(), end, left_down))
 
 
 def ensure_uefi_vars(path: str, template: str) -> bool:

@@ -6,10 +6,12 @@ write waits for the one before it and then writes what holds by then: the last w
 
 from __future__ import annotations
 
+from hashlib import sha256
+
 import trio
 
 from qsup.process.record import write_record
-from qsup.process.state_dir import EndOrder, write_order
+from qsup.process.state_dir import EndOrder, LeftDown, write_order
 from qsup.supervisor.vm_state import VmState
 
 
@@ -28,7 +30,7 @@ async def keep_record(vm: VmState) -> None:
 
 
 async def keep_power(state_dir: str, vm: VmState) -> None:
-    """Write what is wanted of the VM.
+    """Write what is wanted of the VM, and why it is left down.
 
     Raises:
         KernelRefused: process.state-dir-refused, process.write-refused, process.disk-full.
@@ -36,7 +38,7 @@ async def keep_power(state_dir: str, vm: VmState) -> None:
     Touches: the VM's note in the state directory, in a worker thread.
     """
     async with vm.power.writing:
-        await trio.to_thread.run_sync(write_order, state_dir, vm.name, vm.power.wanted, _end_of(vm))
+        await trio.to_thread.run_sync(write_order, state_dir, vm.name, vm.power.wanted, _end_of(vm), _left_down_of(vm))
 
 
 def _end_of(vm: VmState) -> EndOrder | None:
@@ -45,3 +47,12 @@ def _end_of(vm: VmState) -> EndOrder | None:
     if process is None or not (power.restart_pending or power.force):
         return None
     return EndOrder(process.identity, power.restart_pending, power.force)
+
+
+def _left_down_of(vm: VmState) -> LeftDown | None:
+    return LeftDown(vm.past.given_up, digest_of(vm.config.text)) if vm.past.given_up else None
+
+
+def digest_of(text: str | None) -> str:
+    """By which a file is known again."""
+    return sha256((text or "").encode("utf-8", "surrogatepass")).hexdigest()

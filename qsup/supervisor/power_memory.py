@@ -3,16 +3,34 @@
 from __future__ import annotations
 
 from qsup.process.state_dir import read_order
-from qsup.reconcile.desired import Power
-from qsup.spec.vmspec import VmSpec
+from qsup.supervisor.notes import digest_of
+from qsup.supervisor.vm_state import VmState
 
 
-def power_at_first_sight(state_dir: str, spec: VmSpec) -> Power:
+def recall_power(state_dir: str, vm: VmState) -> None:
     """An operator's last order holds until the host reboots; without one, autostart decides.
+
+    Raises:
+        InvalidInput: process.note-unreadable.
 
     Touches: the VM's power note in the state directory.
     """
-    order = read_order(state_dir, spec.name)
+    order = read_order(state_dir, vm.name)
     if order is not None:
-        return order.power
-    return "on" if spec.vm.autostart else "off"
+        vm.power.wanted = order.power
+    else:
+        vm.power.wanted = "on" if vm.config.spec is not None and vm.config.spec.vm.autostart else "off"
+
+
+def recall_left_down(state_dir: str, vm: VmState) -> None:
+    """A VM that another daemon left down stays down, unless its file is another one by now.
+
+    Raises:
+        InvalidInput: process.note-unreadable.
+
+    Touches: the VM's power note in the state directory.
+    """
+    order = read_order(state_dir, vm.name)
+    left = order.left_down if order is not None else None
+    if left is not None and left.file_sha256 == digest_of(vm.config.text):
+        vm.past.given_up = left.reason

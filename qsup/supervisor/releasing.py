@@ -5,7 +5,7 @@ from __future__ import annotations
 import trio
 
 from qsup.argv.blame import blamed_option
-from qsup.errors import QemuFailed
+from qsup.errors import KernelRefused, QemuFailed
 from qsup.plan.vmplan import VmPlan
 from qsup.process.kvm_access import revoke_kvm
 from qsup.process.log_dir import tail
@@ -13,6 +13,7 @@ from qsup.process.procfs import boot_id
 from qsup.process.run_dir import remove_vm_dir
 from qsup.reconcile.backoff import delay_s, reason_to_give_up, recent_failures
 from qsup.supervisor.endings import FAILURES, UNSEEN, verdict_of
+from qsup.supervisor.notes import keep_power
 from qsup.supervisor.observe import rules_of
 from qsup.supervisor.pool_growth import give_back
 from qsup.supervisor.services import Services
@@ -29,6 +30,8 @@ async def release(services: Services, vm: VmState) -> None:
         run.link_scope.cancel()
     if run.gone:
         await _report_end(services, vm)
+        if vm.past.given_up:
+            await _keep_down(services, vm)
     if plan is not None:
         await take_away(services, plan)
     if run.process is not None:
@@ -36,6 +39,14 @@ async def release(services: Services, vm: VmState) -> None:
     vm.power.restart_pending = False
     vm.power.force = False
     vm.run = RunSide()
+
+
+async def _keep_down(services: Services, vm: VmState) -> None:
+    """The next daemon leaves it down, too."""
+    try:
+        await keep_power(services.policy.state_dir, vm)
+    except KernelRefused as refused:
+        services.events.publish(refused.code, f"it is left down by this daemon only: {refused.message}", vm.name)
 
 
 async def take_away(services: Services, plan: VmPlan) -> None:

@@ -76,6 +76,10 @@ def test_never_restarted_where_the_policy_says_so(daemon: Daemon) -> None:
     killed(daemon, "once")
     view = wait_view(daemon, "once", lambda view: view["phase"] == "absent" and view["reason"], "it stays down")
     assert '"never"' in view["reason"]
+    daemon.kill()
+    daemon.start()
+    again = wait_view(daemon, "once", lambda view: view["config_state"] == "valid" and view["reason"], "its file is known")
+    assert (again["phase"], again["reason"]) == ("absent", view["reason"]), "the next daemon leaves it down, too"
     assert order(daemon, "start", "once")["phase"] == "running"
 
 

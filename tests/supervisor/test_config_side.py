@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from qsup.spec.parse import parse_vm
 from qsup.supervisor.confdir import ConfigFile
 from qsup.supervisor.config_side import take_config
 from qsup.supervisor.events import EventLog
+from qsup.supervisor.notes import keep_power
+from qsup.supervisor.power_memory import recall_left_down, recall_power
 from qsup.supervisor.vm_state import VmState
 
 PATH = "/etc/qsup/vms.d/vm.toml"
@@ -39,3 +43,22 @@ def test_a_file_that_is_written_again_is_a_new_chance() -> None:
     take_config(events, vm, ConfigFile("vm", PATH, TEXT))
     take_config(events, vm, ConfigFile("vm", PATH, TEXT))
     assert (vm.past.given_up, vm.config.state) == ("", "valid")
+
+
+async def test_the_next_daemon_leaves_it_down_until_its_file_is_another_one_or_somebody_starts_it(tmp_path: Path) -> None:
+    def next_daemon(text: str) -> VmState:
+        vm = VmState("vm")
+        take_config(EventLog(sinks=()), vm, ConfigFile("vm", PATH, text))
+        recall_power(str(tmp_path), vm)
+        recall_left_down(str(tmp_path), vm)
+        return vm
+
+    assert (next_daemon(TEXT).power.wanted, next_daemon(TEXT).past.given_up) == ("on", ""), "nothing is written down yet"
+    vm = taken_over()
+    vm.power.wanted = "paused"
+    await keep_power(str(tmp_path), vm)
+    assert (next_daemon(TEXT).power.wanted, next_daemon(TEXT).past.given_up) == ("paused", GIVEN_UP)
+    assert next_daemon(TEXT + "# mended\n").past.given_up == ""
+    vm.past.fresh_chance()
+    await keep_power(str(tmp_path), vm)
+    assert next_daemon(TEXT).past.given_up == ""
