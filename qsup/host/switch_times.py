@@ -2,9 +2,10 @@
 
 Strategy: at each switch the program adds the time since the last one on that pCPU to a row of (pcpu, thread id) in a map, with
 the name that the thread has then; so threads that live for a moment, or move, are counted where they ran. Reading takes the
-rows out. The program is written down here instruction by instruction: no compiler and no library is needed, and no offset in
-the kernel's structures, since the thread that is being switched away from is still the current one. It needs CAP_BPF and
-CAP_PERFMON (or CAP_SYS_ADMIN) and Linux 5.6. Source: man 2 bpf; Documentation/bpf/standardization/instruction-set.rst;
+rows out. A process that is reaped on another pCPU before its last switch has no id any more: what it ran is nobody's. The
+program is written down here instruction by instruction: no compiler and no library is needed, and no offset in the kernel's
+structures, since the thread that is being switched away from is still the current one. It needs CAP_BPF and CAP_PERFMON (or
+CAP_SYS_ADMIN) and Linux 5.6. Source: man 2 bpf; Documentation/bpf/standardization/instruction-set.rst;
 include/uapi/linux/bpf.h for the numbers; kernel/sched/core.c, __schedule, for the tracepoint's place.
 """
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from . import failures, prerequisites
+from . import failures, prerequisites, second_run
 from .lab import Lab
 from .qsup_host import QsupHost
 from .recipe import DEFAULT_RELEASE
@@ -33,6 +33,19 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.timeout(TEST_S, func_only=True))
 
 
+def pytest_runtest_protocol(item: pytest.Item, nextitem: pytest.Item | None) -> bool | None:
+    """Run the lab's tests here, since one may be given a second run."""
+    if HERE not in item.path.parents:
+        return None
+    second_run.run(item, nextitem)
+    return True
+
+
+def pytest_report_teststatus(report: pytest.TestReport) -> tuple[str, str, str] | None:
+    """Count the runs that are repeated by themselves."""
+    return second_run.status_of(report)
+
+
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     """Collect evidence from the labs of a failed test while they are still up."""
@@ -42,6 +55,7 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestR
         for number, lab in enumerate(labs):
             folder = failures.folder_of(f"{item.nodeid}-{number}" if number else item.nodeid)
             failures.collect(lab, folder)
+            second_run.note_fault(item, folder)
             report.sections.append(("lab", f"consoles, journal and command lines: {folder}"))
     return report
 
