@@ -6,7 +6,7 @@ import difflib
 import os
 import time
 from collections import Counter
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from functools import partial
 
@@ -32,7 +32,7 @@ from qsup.supervisor.metric import Family
 from qsup.supervisor.metrics import Metrics
 from qsup.supervisor.monitor_watch import watch_monitors
 from qsup.supervisor.observe import observed_of
-from qsup.supervisor.power_memory import recall_left_down, recall_power
+from qsup.supervisor.power_memory import recall_order
 from qsup.supervisor.publish import full_view_of, view_of
 from qsup.supervisor.requests import Requests, Verb
 from qsup.supervisor.services import Services
@@ -116,21 +116,19 @@ class Supervisor:
         removal_is_order = self._services.settings.on_removed == "shutdown"
         new_here = first_spec and vm.run.process is None
         if new_here or (back and removal_is_order):
-            self._recall(vm, recall_power)
-        if new_here:
-            self._recall(vm, recall_left_down)
+            self._recall(vm, is_new=new_here)
         if vm.config.state == "removed" and removal_is_order:
             vm.power.wanted = "off"
         if is_new:
             self.add(vm)
         vm.ring()
 
-    def _recall(self, vm: VmState, recall: Callable[[str, VmState], None]) -> None:
+    def _recall(self, vm: VmState, *, is_new: bool) -> None:
         """What was ordered before; where that cannot be read the order may have been to stay off, so it does."""
         if vm.config.spec is None:
             return
         try:
-            recall(self._services.policy.state_dir, vm)
+            recall_order(self._services.policy.state_dir, vm, is_new=is_new)
         except QsupError as error:
             vm.power.wanted = "off"
             note_trouble(self._services.events, vm, error)

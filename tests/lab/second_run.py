@@ -20,13 +20,8 @@ _RERUN = "rerun"
 def note_fault(item: pytest.Item, folder: Path) -> None:
     """Remember whether the console in this folder of evidence tells of the emulator's fault."""
     with suppress(OSError):
-        if is_the_emulators((folder / "console.log").read_text(errors="replace")):
+        if _FATAL in (folder / "console.log").read_text(errors="replace"):
             item.stash[_KILLED] = True
-
-
-def is_the_emulators(console: str) -> bool:
-    """Whether a host that wrote this died of the emulator."""
-    return _FATAL in console
 
 
 def run(item: pytest.Item, nextitem: pytest.Item | None) -> None:

@@ -11,7 +11,7 @@ from qsup.supervisor.confdir import ConfigFile
 from qsup.supervisor.config_side import take_config
 from qsup.supervisor.events import EventLog
 from qsup.supervisor.notes import keep_power
-from qsup.supervisor.power_memory import recall_left_down, recall_power
+from qsup.supervisor.power_memory import recall_order
 from qsup.supervisor.vm_state import VmState
 
 PATH = "/etc/qsup/vms.d/vm.toml"
@@ -49,8 +49,7 @@ async def test_the_next_daemon_leaves_it_down_until_its_file_is_another_one_or_s
     def next_daemon(text: str) -> VmState:
         vm = VmState("vm")
         take_config(EventLog(sinks=()), vm, ConfigFile("vm", PATH, text))
-        recall_power(str(tmp_path), vm)
-        recall_left_down(str(tmp_path), vm)
+        recall_order(str(tmp_path), vm, is_new=True)
         return vm
 
     assert (next_daemon(TEXT).power.wanted, next_daemon(TEXT).past.given_up) == ("on", ""), "nothing is written down yet"
