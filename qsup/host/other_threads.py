@@ -12,7 +12,8 @@ from collections.abc import Callable, Mapping
 
 from attrs import define, field
 
-from qsup.host.thread_counters import Stat, moves_of, read_small, schedstat_of, stat_of
+from qsup.host.thread_counters import Stat, read_small, schedstat_of, stat_of
+from qsup.host.thread_moves import with_moves
 from qsup.truth.wait_names import name_of_kernel_thread, name_of_process
 from qsup.truth.wait_samples import Counters, Thread, ThreadKey, Threads
 
@@ -51,8 +52,8 @@ class OtherThreads:
             if not name.isdigit():
                 continue
             pid = int(name)
-            if pid in vms_by_pid and ours(pid):
-                continue  # its threads are read as targets; one that is not among them yet will be, a second later
+            if ours(pid):
+                continue  # a VM's QEMU or kernel thread: read as a target; what of it is new will be, a second later
             text = read_small(f"/proc/{name}/stat")
             stat = stat_of(text)
             if stat is not None and text is not None:
@@ -118,12 +119,6 @@ def _is_fixed(tid: int) -> bool:
         return len(os.sched_getaffinity(tid)) == 1
     except OSError:
         return False
-
-
-def with_moves(tid: int, counters: Counters) -> Counters:
-    """The counters, and how often the thread changed its pCPU and was taken off one."""
-    migrations, involuntary = moves_of(tid)
-    return counters._replace(migrations=migrations, involuntary=involuntary)
 
 
 def _thread_of(pid: int, stat: Stat, text: bytes, vms_by_pid: Mapping[int, str]) -> Thread:

@@ -12,12 +12,13 @@ from collections.abc import Mapping, Sequence
 from attrs import define, evolve, field, frozen
 
 from qsup.errors import KernelRefused
-from qsup.host.other_threads import OtherThreads, with_moves
+from qsup.host.other_threads import OtherThreads
 from qsup.host.quotas import Quotas
 from qsup.host.switch_times import SwitchCounter, SwitchTimes
 from qsup.host.sysfs import read_text
 from qsup.host.thread_counters import RUNNABLE, ThreadCounters, process_clock_ns
-from qsup.truth.wait import waited_pcpus
+from qsup.host.thread_moves import moves_where_due
+from qsup.truth.wait import NOTICEABLE, waited_pcpus
 from qsup.truth.wait_samples import Counters, HostSample, PcpuTimes, Thread, ThreadKey
 
 _TICKS_A_SECOND = os.sysconf("SC_CLK_TCK")
@@ -179,28 +180,17 @@ class SchedSamples:
             return sample
         where = pcpus or frozenset(counters.pcpu for _, counters in sample.threads.values())
         old = self._last.threads if self._last is not None else {}
+        least_ns = NOTICEABLE * (sample.at_ns - self._last.at_ns) if self._last is not None else 0.0
         threads = dict(sample.threads)
         for key, row in sample.threads.items():
             before = old.get(key)
             if before is None or before[1] is not row[1]:
-                threads[key] = _with_moves(key, row, before, where, pcpus)
+                asked = row[1].pcpu in pcpus or (row[1].pcpu in where and not row[1].fixed)
+                threads[key] = moves_where_due(key[0], row, before, asked, 0.0 if row[1].pcpu in pcpus else least_ns)
                 self._counters.remember(*key, threads[key][1])
         tids = {key[0] for key in threads}
         others = self._others.look(vms, tids.__contains__, where)
         return evolve(sample, threads=threads, others=others)
-
-
-def _with_moves(key: ThreadKey, row: _Row, old: _Row | None, where: frozenset[int], waited: frozenset[int]) -> _Row:
-    """The row with its moves: those of a thread that did not run since stay as they were, without asking."""
-    thread, now = row
-    if old is not None and old[1].timeslices == now.timeslices and old[1].run_ns == now.run_ns:
-        if old[1].migrations is None:
-            return row
-        same = now._replace(migrations=old[1].migrations, involuntary=old[1].involuntary)
-        return thread, old[1] if same == old[1] else same
-    if now.pcpu in waited or (now.pcpu in where and not now.fixed):
-        return thread, with_moves(key[0], now)
-    return row
 
 
 def _idle_since(last: HostSample | None, at_ns: int, pcpus: dict[int, PcpuTimes]) -> frozenset[int]:

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from qsup.host import other_threads, thread_counters
 from qsup.host.net_counters import LinkCounters, read_link_counters
 from qsup.host.other_threads import OtherThreads
 from qsup.host.quotas import Quotas
@@ -199,6 +200,21 @@ def test_own_threads_and_those_of_vms_are_named_so() -> None:
     by_tid = {key[0]: thread.who for key, (thread, _) in seen.items()}
     assert by_tid[pid] == "web1 emulator"
     assert by_tid[os.getpid()] == "qsup's daemon"
+
+
+def test_what_is_read_as_a_target_is_not_read_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    paths: list[str] = []
+    read_small = thread_counters.read_small
+
+    def noted(path: str) -> bytes | None:
+        paths.append(path)
+        return read_small(path)
+
+    monkeypatch.setattr(other_threads, "read_small", noted)
+    with sleeper() as pid:
+        OtherThreads().look({}, {pid}.__contains__, frozenset())
+    assert paths
+    assert not [path for path in paths if path.startswith(f"/proc/{pid}/")]
 
 
 def test_a_program_that_becomes_another_has_its_new_name() -> None:
