@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import trio
-from attrs import define, field
+from attrs import define, field, frozen
 
 from qsup.errors import QmpLost, QmpRefused
 from qsup.qmp.messages import Answer, Refusal
 
 Outcome = Answer | Refusal | QmpLost
+
+
+@frozen
+class Question:
+    """A command whose reply nobody waits for: `on_outcome` is called with it, or with how it was lost; it must not raise."""
+
+    command: str
+    on_outcome: Callable[[Outcome], None]
+    arguments: Mapping[str, object] | None = None
 
 
 @define(eq=False)

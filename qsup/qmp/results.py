@@ -37,7 +37,7 @@ class VcpuThread:
 
     @classmethod
     def of(cls, shape: Shape) -> VcpuThread:
-        place = shape.member("props") or Shape(shape.command, {}, shape.where)
+        place = shape.member("props") or Shape(shape.command, {})
         return cls(
             vcpu_index=shape.at("cpu-index").count(),
             thread_id=shape.at("thread-id").count(),

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
+from typing import Literal
 
 import trio
 
@@ -17,7 +18,7 @@ from qsup.errors import QmpLost
 from qsup.qmp.event_stream import EventStream
 from qsup.qmp.framing import LineSplitter
 from qsup.qmp.messages import QmpEvent, QmpGreeting, incoming_of, malformed, request_line
-from qsup.qmp.request import Outcome, Request
+from qsup.qmp.request import Outcome, Question, Request
 from qsup.qmp.wire import write_at_once, write_line
 
 # libvirt takes 10 MiB; the longest known reply, query-qmp-schema, is 0.2 MiB with QEMU 7.2
@@ -136,22 +137,30 @@ class QmpSession:
         Returns:
             False where it could not leave at once: nothing was sent, and nothing will be called.
         """
+        return self.post_together([Question(command, on_outcome, arguments)])
+
+    def post_together(self, questions: Sequence[Question]) -> bool:
+        """`post` several commands by one write: all of them, or none where they could not leave at once."""
         if self._ending is not None or self._writing.locked():
             return False
-        self._last_number += 1
-        line = request_line(self._last_number, command, arguments)
-        request = Request(self._last_number, command, line, (), on_outcome=on_outcome)
-        if not request.take_nowait(self._slots):
-            return False
-        sent_bytes = write_at_once(self._stream, request.line)
+        requests = [self._request_of(question) for question in questions]
+        if not all(request.take_nowait(self._slots) for request in requests):
+            return _not_sent(requests)
+        text = b"".join([request.line for request in requests])
+        sent_bytes = write_at_once(self._stream, text)
         if sent_bytes == 0:
-            request.give_back_turns()
-            return False
-        request.mark_begun()
-        self._unanswered[request.number] = request
-        if sent_bytes < len(request.line):
-            self._end("qmp.closed", f"the write of {command} was interrupted")
+            return _not_sent(requests)
+        for request in requests:
+            request.mark_begun()
+            self._unanswered[request.number] = request
+        if sent_bytes < len(text):
+            self._end("qmp.closed", f"the write of {requests[-1].command} was interrupted")
         return True
+
+    def _request_of(self, question: Question) -> Request:
+        self._last_number += 1
+        line = request_line(self._last_number, question.command, question.arguments)
+        return Request(self._last_number, question.command, line, (), on_outcome=question.on_outcome)
 
     async def _send(self, request: Request) -> None:
         # first the turn that others may hold for long: a command waiting for it must not occupy a slot
@@ -296,3 +305,10 @@ def _only_error_of(group: BaseExceptionGroup[BaseException]) -> BaseException | 
     if others is not None:
         return others.exceptions[0] if len(others.exceptions) == 1 else None
     return cancelled.exceptions[0] if cancelled is not None else None
+
+
+def _not_sent(requests: Sequence[Request]) -> Literal[False]:
+    """Nothing of these commands left: they hold no turn."""
+    for request in requests:
+        request.give_back_turns()
+    return False

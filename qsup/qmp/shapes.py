@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import NoReturn
 
-from attrs import frozen
+from attrs import define
 
 from qsup.errors import QmpRefused
 from qsup.qmp.messages import short_repr_of
@@ -16,19 +16,30 @@ from qsup.qmp.messages import short_repr_of
 MALFORMED_REPLY = "qsup.MalformedReply"
 
 
-@frozen
+@define(eq=False)
 class Shape:
-    """A part of the reply to `command`; `where` is its place, such as "[2].props"."""
+    """A part of the reply to `command`. `inside` is what it is a part of, and `step` the way from there: a key, or an index.
+
+    Not frozen, and its place put into words only where it is asked for: hundreds are made of one answer.
+    """
 
     command: str
     value: object
-    where: str = ""
+    inside: Shape | None = None
+    step: str | int = ""
+
+    @property
+    def where(self) -> str:
+        """Its place in the reply, such as "[2].props"."""
+        if self.inside is None:
+            return ""
+        return self.inside.where + (f".{self.step}" if isinstance(self.step, str) else f"[{self.step}]")
 
     def rows(self) -> tuple[Shape, ...]:
         """The elements of a list, in its order."""
         if not isinstance(self.value, list):
             self.refuse("a list")
-        return tuple(Shape(self.command, item, f"{self.where}[{index}]") for index, item in enumerate(self.value))
+        return tuple(Shape(self.command, item, self, index) for index, item in enumerate(self.value))
 
     def at(self, key: str) -> Shape:
         """The member `key`, which must be there."""
@@ -42,7 +53,7 @@ class Shape:
         if not isinstance(self.value, dict):
             self.refuse("an object")
         value = self.value.get(key)
-        return None if value is None else Shape(self.command, value, f"{self.where}.{key}")
+        return None if value is None else Shape(self.command, value, self, key)
 
     def text(self) -> str:
         """The value, which must be a string."""

@@ -17,7 +17,7 @@ from attrs import define, field, frozen
 
 from qsup.errors import QmpRefused
 from qsup.qmp.messages import Answer, Refusal
-from qsup.qmp.request import Outcome
+from qsup.qmp.request import Outcome, Question
 from qsup.qmp.results import BlockCounters
 from qsup.qmp.session import QmpSession
 from qsup.qmp.shapes import Shape
@@ -119,9 +119,9 @@ class GuestStats:
             return
         sample.asked_times += 1
         sample.due_s = now_s + _gap_s(name, sample.asked_times)
-        for question in _QUESTIONS:
-            if now_s >= sample.not_before_s.get(question.key, 0.0):
-                _post(session, sample, question)
+        asked = [item for item in _QUESTIONS if now_s >= sample.not_before_s.get(item.key, 0.0)]
+        if session.post_together([_posted(session, sample, item) for item in asked]):
+            sample.owed += len(asked)
 
 
 def _gap_s(name: str, asked_times: int) -> float:
@@ -131,7 +131,7 @@ def _gap_s(name: str, asked_times: int) -> float:
     return INTERVAL_S * (0.5 + zlib.crc32(name.encode()) / 2**32) if asked_times == 2 else INTERVAL_S
 
 
-def _post(session: QmpSession, sample: GuestSample, question: _Question) -> None:
+def _posted(session: QmpSession, sample: GuestSample, question: _Question) -> Question:
     def settle(outcome: Outcome) -> None:
         sample.owed -= 1
         if isinstance(outcome, Refusal):
@@ -142,9 +142,7 @@ def _post(session: QmpSession, sample: GuestSample, question: _Question) -> None
                 if question.key == "disks":
                     _want_histograms(session, sample)
 
-    sample.owed += 1
-    if not session.post(question.command, settle, question.arguments):
-        sample.owed -= 1
+    return Question(question.command, settle, question.arguments)
 
 
 def _take_disks(sample: GuestSample, reply: Shape) -> None:

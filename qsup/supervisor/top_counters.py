@@ -9,7 +9,7 @@ stays and grows old.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 
 import trio
@@ -19,7 +19,7 @@ from qsup.errors import QmpRefused
 from qsup.host.net_counters import LinkCounters, read_link_counters
 from qsup.plan.vmplan import NicPlan, VmPlan
 from qsup.qmp.messages import Answer, Refusal
-from qsup.qmp.request import Outcome
+from qsup.qmp.request import Outcome, Question
 from qsup.qmp.results import BlockCounters
 from qsup.qmp.session import QmpSession
 from qsup.qmp.shapes import Shape
@@ -35,6 +35,8 @@ ASKED_A_TURN = 5
 LEASE_S = 5.0
 SETTLED_TURNS = 3
 EXITS = ("exits", "halt_exits", "io_exits", "mmio_exits", "irq_exits", "signal_exits", "hypercalls", "insn_emulation")
+_BLOCKSTATS = "query-blockstats"
+_EXITS_ARGUMENTS = stats_arguments("vcpu", EXITS)
 
 Links = Mapping[str, LinkCounters]
 
@@ -103,10 +105,9 @@ class TopCounters:
         for vm, asked, session in self._due(now_s):
             asked.asked_s = now_s
             assert vm.run.plan is not None
-            if vm.run.plan.disks:
-                _post(session, asked, "query-blockstats", _take_disks)
-            if vm.run.plan.accel == "kvm":
-                _post(session, asked, QUERY_STATS, _take_exits, stats_arguments("vcpu", EXITS))
+            questions = list(_questions(vm.run.plan, asked))
+            if questions and session.post_together(questions):
+                asked.owed += len(questions)
 
     def _due(self, now_s: float) -> list[tuple[VmState, _Asked, QmpSession]]:
         """Whose turn it is: the VMs looked at, then those that were not asked for the longest time."""
@@ -145,15 +146,20 @@ def _session_of(vm: VmState) -> QmpSession | None:
     return link.telemetry
 
 
-def _post(
-    session: QmpSession,
+def _questions(plan: VmPlan, asked: _Asked) -> Iterator[Question]:
+    """What this QEMU is asked each time: what it has refused to tell once, no more."""
+    if plan.disks and _BLOCKSTATS not in asked.refuses:
+        yield _question(asked, _BLOCKSTATS, _take_disks)
+    if plan.accel == "kvm" and QUERY_STATS not in asked.refuses:
+        yield _question(asked, QUERY_STATS, _take_exits, _EXITS_ARGUMENTS)
+
+
+def _question(
     asked: _Asked,
     command: str,
     take: Callable[[_Asked, Shape], None],
     arguments: Mapping[str, object] | None = None,
-) -> None:
-    """Ask, unless this QEMU has refused to tell that once."""
-
+) -> Question:
     def settle(outcome: Outcome) -> None:
         asked.owed -= 1
         if isinstance(outcome, Refusal):
@@ -162,8 +168,7 @@ def _post(
             with suppress(QmpRefused):  # a reply of the wrong shape tells nothing
                 take(asked, Shape(command, outcome.value))
 
-    if command not in asked.refuses and session.post(command, settle, arguments):
-        asked.owed += 1
+    return Question(command, settle, arguments)
 
 
 def _take_disks(asked: _Asked, reply: Shape) -> None:

@@ -12,8 +12,8 @@ import trio.testing
 from trio.testing import MockClock
 
 from qsup.errors import KernelRefused, QmpLost
-from qsup.qmp.messages import Answer
-from qsup.qmp.request import Outcome
+from qsup.qmp.messages import Answer, Refusal
+from qsup.qmp.request import Outcome, Question
 from qsup.qmp.session import UNANSWERED_LIMIT, QmpSession
 from tests.qmp.speaker import Speaker, open_talk, socket_streams
 
@@ -220,6 +220,35 @@ async def test_a_posted_command_is_waited_for_by_nobody(autojump_clock: MockCloc
         assert (lost.code, lost.outcome_known) == ("qmp.closed", False)
         assert not session.post("query-status", outcomes.append)
         assert len(outcomes) == 2
+
+
+async def test_several_commands_are_posted_by_one_write_each_with_an_outcome_of_its_own(autojump_clock: MockClock) -> None:
+    async with open_talk(socket_streams()) as (session, speaker):
+        outcomes: list[tuple[str, object]] = []
+        questions = [
+            Question("query-kvm", lambda outcome: outcomes.append(("kvm", getattr(outcome, "value", outcome)))),
+            Question("query-stats", lambda outcome: outcomes.append(("stats", type(outcome))), {"target": "vm"}),
+        ]
+        assert session.post_together(questions)
+        first, second = await speaker.hear(), await speaker.hear()
+        assert (first["execute"], second["execute"], second["arguments"]) == ("query-kvm", "query-stats", {"target": "vm"})
+        await speaker.refuse(second, "CommandNotFound", "none")
+        await speaker.answer(first, True)
+        await trio.testing.wait_all_tasks_blocked()
+        assert outcomes == [("stats", Refusal), ("kvm", True)]
+
+
+async def test_of_commands_posted_together_none_leaves_where_not_all_can(autojump_clock: MockClock) -> None:
+    async with open_talk(socket_streams()) as (session, speaker):
+        outcomes: list[Outcome] = []
+        for _ in range(UNANSWERED_LIMIT - 1):
+            assert session.post("query-status", outcomes.append)
+        two = [Question("query-kvm", outcomes.append)] * 2
+        assert not session.post_together(two)
+        assert session.post("query-name", outcomes.append), "the slot that was left is free"
+        heard = [(await speaker.hear())["execute"] for _ in range(UNANSWERED_LIMIT)]
+        assert heard[-1] == "query-name"
+        assert outcomes == []
 
 
 async def test_what_cannot_leave_at_once_is_not_posted(autojump_clock: MockClock) -> None:
