@@ -1,8 +1,8 @@
 """The threads of the host that are no VM's: who of them ran, where, for how long.
 
-Strategy: one read a process tells whether anything of it ran since the last look; only then its threads are read. The
-first look reads all of them, since later ones need something to compare with. Processes that come and go between two
-looks are not seen: whoever holds the run times against the pCPU's own finds them missing there.
+Strategy: one question a process tells for how long it has run since its threads were read; they are read again where that is
+worth a word. The first look reads all of them, since later ones need something to compare with. Processes that come and go
+between two looks are not seen: whoever holds the run times against the pCPU's own finds them missing there.
 """
 
 from __future__ import annotations
@@ -12,20 +12,22 @@ from collections.abc import Callable, Mapping
 
 from attrs import define, field
 
-from qsup.host.thread_counters import Stat, read_small, schedstat_of, stat_of
+from qsup.host.thread_counters import Stat, process_clock_ns, read_small, schedstat_of, stat_of
 from qsup.host.thread_moves import with_moves
 from qsup.truth.wait_names import name_of_kernel_thread, name_of_process
 from qsup.truth.wait_samples import Counters, Thread, ThreadKey, Threads
 
 _KTHREADD = 2
 _PARENT = 1
+LEAST_RUN_NS = 1_000_000
+"""A process that ran for less since its threads were read made nobody wait: its threads stand there as they were."""
 
 
 @define(eq=False)
 class _Process:
     start: int
     comm: str
-    ticks: int
+    clock_ns: int
     thread: Thread
     threads: dict[ThreadKey, tuple[Thread, Counters]] = field(factory=dict)
 
@@ -54,10 +56,9 @@ class OtherThreads:
             pid = int(name)
             if ours(pid):
                 continue  # a VM's QEMU or kernel thread: read as a target; what of it is new will be, a second later
-            text = read_small(f"/proc/{name}/stat")
-            stat = stat_of(text)
-            if stat is not None and text is not None:
-                found[pid] = self._process(pid, stat, text, vms_by_pid, pcpus)
+            process = self._process(pid, vms_by_pid, pcpus)
+            if process is not None:
+                found[pid] = process
         self._known = found
         return {key: row for process in found.values() for key, row in process.threads.items() if not ours(key[0])}
 
@@ -65,17 +66,20 @@ class OtherThreads:
         """The next look is a first one."""
         self._known = {}
 
-    def _process(self, pid: int, stat: Stat, text: bytes, vms_by_pid: Mapping[int, str], pcpus: frozenset[int]) -> _Process:
-        known = self._known.get(pid)
-        if known is not None and known.start != stat.start:
-            known = None
-        if known is not None and known.ticks == stat.ticks and known.comm == stat.comm:
+    def _process(self, pid: int, vms_by_pid: Mapping[int, str], pcpus: frozenset[int]) -> _Process | None:
+        """What is known of a process, its threads read anew where it has run; None where it is gone."""
+        clock_ns, known = process_clock_ns(pid), self._known.get(pid)
+        if known is not None and clock_ns is not None and 0 <= clock_ns - known.clock_ns < LEAST_RUN_NS:
             return known
-        if known is None:
-            known = _Process(stat.start, stat.comm, stat.ticks, _thread_of(pid, stat, text, vms_by_pid))
+        text = read_small(f"/proc/{pid}/stat")
+        stat = stat_of(text)
+        if stat is None or text is None or clock_ns is None:
+            return None
+        if known is None or known.start != stat.start:
+            known = _Process(stat.start, stat.comm, clock_ns, _thread_of(pid, stat, text, vms_by_pid))
         elif known.comm != stat.comm:  # it became another program, or a worker another's
             known.comm, known.thread = stat.comm, _thread_of(pid, stat, text, vms_by_pid)
-        known.ticks = stat.ticks
+        known.clock_ns = clock_ns
         known.threads = _threads_of(pid, stat, known, pcpus)
         return known
 

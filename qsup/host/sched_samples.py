@@ -9,7 +9,7 @@ import os
 import time
 from collections.abc import Mapping, Sequence
 
-from attrs import define, evolve, field, frozen
+from attrs import define, evolve, frozen
 
 from qsup.errors import KernelRefused
 from qsup.host.other_threads import OtherThreads
@@ -26,8 +26,8 @@ _TICK_NS = 1_000_000_000 // _TICKS_A_SECOND
 _IDLE, _IOWAIT, _IRQ, _SOFTIRQ, _STEAL = 3, 4, 5, 6, 7
 _PATIENCE = 12
 _MOSTLY = 0.5
-_TRUST = 3
-"""So many samples in a row a thread that slept and did nothing is taken to sleep on."""
+_TRUST, _TRUST_ON_IDLE = 3, 15
+"""So many samples in a row a thread that slept and did nothing is taken to sleep on, and where its pCPU was mostly idle."""
 
 _Row = tuple[Thread, Counters]
 
@@ -44,25 +44,29 @@ class Target:
 
 @define(eq=False)
 class _Process:
-    """The threads of one process, and what the last reading found of them; `slept`: none ran or waited then."""
+    """The threads of one process, and what the last reading found of them.
+
+    `still`: none has run since the reading before; `slept`: none ran or waited at the last one; `pcpus`: where they were.
+    """
 
     pid: int
-    targets: list[Target] = field(factory=list)
+    targets: list[Target]
     clock_ns: int | None = None
+    still: bool = False
     keys: tuple[ThreadKey, ...] = ()
     slept: bool = False
-    trusted: int = 0
+    pcpus: frozenset[int] = frozenset()
 
-    def slept_on(self) -> bool:
-        """Whether a process of which no thread has run may be taken to be as it was: some times in a row."""
-        self.trusted += 1
-        return self.slept and self.trusted <= _TRUST
+    def slept_on(self, turn: int, idle: frozenset[int]) -> bool:
+        """Whether it may be taken to be as it was, unread. Not all processes are read in the same turn."""
+        trust = _TRUST_ON_IDLE if self.pcpus <= idle else _TRUST
+        return self.still and self.slept and (turn + self.pid) % (trust + 1) != 0
 
     def note(self, rows: Mapping[ThreadKey, _Row]) -> None:
-        """What was read. Not all processes are read at the same time."""
-        self.trusted = 0 if self.keys else self.pid % (_TRUST + 1)
+        """What was read."""
         self.keys = tuple(rows)
-        self.slept = all(counters.state != RUNNABLE for _, counters in rows.values())
+        self.slept = bool(rows) and all(counters.state != RUNNABLE for _, counters in rows.values())
+        self.pcpus = frozenset(counters.pcpu for _, counters in rows.values())
 
 
 class SchedSamples:
@@ -84,6 +88,7 @@ class SchedSamples:
         self._vms: dict[int, str] = {}
         self._processes: dict[int, _Process] = {}
         self._quiet = _PATIENCE
+        self._turn = 0
 
     def take(self, targets: Sequence[Target], *, watched: bool) -> HostSample:
         """A sample of now. Counters of a thread that did nothing since the last one are the very same object.
@@ -105,19 +110,26 @@ class SchedSamples:
     def _take_targets(self, targets: Sequence[Target]) -> None:
         self._targets = targets
         self._vms = {target.pid: target.thread.vm or "" for target in targets}
-        self._processes = {pid: _Process(pid) for pid in self._vms}
+        by_pid: dict[int, list[Target]] = {}
         for target in targets:
-            self._processes[target.pid].targets.append(target)
+            by_pid.setdefault(target.pid, []).append(target)
+        self._processes = {pid: self._process_of(pid, mine) for pid, mine in by_pid.items()}
         self._counters.keep_only((target.pid, target.tid) for target in targets)
         self._quotas.keep_only(self._vms)
 
+    def _process_of(self, pid: int, targets: list[Target]) -> _Process:
+        """What is known of a process stays while its threads are the same: others come and go every second."""
+        known = self._processes.get(pid)
+        return known if known is not None and known.targets == targets else _Process(pid, targets)
+
     def _read(self, at_ns: int, pcpus: dict[int, PcpuTimes]) -> dict[ThreadKey, tuple[Thread, Counters]]:
         idle = _idle_since(self._last, at_ns, pcpus)
-        still = self._still_processes()
+        self._turn += 1
+        self._ask_who_ran()
         threads: dict[ThreadKey, _Row] = {}
-        for pid, process in self._processes.items():
-            asleep = pid in still and self._last is not None and process.slept_on()
-            threads.update(self._as_before(process) if asleep else self._read_process(process, idle, still=pid in still))
+        for process in self._processes.values():
+            asleep = self._last is not None and process.slept_on(self._turn, idle)
+            threads.update(self._as_before(process) if asleep else self._read_process(process, idle))
         return threads
 
     def _as_before(self, process: _Process) -> dict[ThreadKey, _Row]:
@@ -125,9 +137,10 @@ class SchedSamples:
         last = self._last.threads
         return {key: last[key] for key in process.keys}
 
-    def _read_process(self, process: _Process, idle: frozenset[int], *, still: bool) -> dict[ThreadKey, _Row]:
+    def _read_process(self, process: _Process, idle: frozenset[int]) -> dict[ThreadKey, _Row]:
         """Read each thread. Of a process that slept, all are asked whether they wait by now: it was trusted as a whole."""
-        read, trust = self._counters.read, 0 if still else _TRUST
+        read, still = self._counters.read, process.still
+        trust = 0 if still else _TRUST
         rows: dict[ThreadKey, _Row] = {}
         for target in process.targets:
             found = read(target.pid, target.tid, fixed=target.fixed, idle=idle, trust=trust, still=still)
@@ -136,14 +149,11 @@ class SchedSamples:
         process.note(rows)
         return rows
 
-    def _still_processes(self) -> set[int]:
-        """The processes of which no thread has run since the last sample. Order: before their threads are read."""
-        still = set()
+    def _ask_who_ran(self) -> None:
+        """Which processes had a thread run since the last sample. Order: before their threads are read."""
         for pid, process in self._processes.items():
             clock_ns, process.clock_ns = process.clock_ns, process_clock_ns(pid)
-            if clock_ns is not None and clock_ns == process.clock_ns:
-                still.add(pid)
-        return still
+            process.still = clock_ns is not None and clock_ns == process.clock_ns
 
     def _ran(self, watched: bool) -> SwitchTimes | None:
         """Exactly who ran since the last sample; None where nobody counted from there on."""
@@ -160,9 +170,12 @@ class SchedSamples:
         return None
 
     def _throttled_ns(self) -> dict[str, int]:
+        """By VM. The kernel counts what a quota held when it lets go: nothing new is there of processes that did not run."""
         throttled: dict[str, int] = {}
+        last = self._last.throttled_ns if self._last is not None else {}
         for pid, vm in self._vms.items():
-            throttled[vm] = max(throttled.get(vm, 0), self._quotas.throttled_ns(pid))
+            known = last.get(vm) if self._processes[pid].still else None
+            throttled[vm] = max(throttled.get(vm, 0), self._quotas.throttled_ns(pid) if known is None else known)
         return throttled
 
     def close(self) -> None:

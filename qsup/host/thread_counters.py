@@ -22,7 +22,7 @@ from attrs import define, frozen
 from qsup.truth.wait_samples import Counters
 
 _READ_BYTES = 4096
-_STATE, _UTIME, _STIME, _THREADS, _START, _PROCESSOR = 0, 11, 12, 17, 19, 36
+_STATE, _THREADS, _START, _PROCESSOR = 0, 17, 19, 36
 _FDS_EACH = 2
 RUNNABLE = "R"
 _READ_FIELDS = Counters._fields.index("migrations")
@@ -33,11 +33,10 @@ _MIGRATIONS, _INVOLUNTARY = b"se.nr_migrations", b"nr_involuntary_switches"
 
 @frozen
 class Stat:
-    """What is used of one /proc/…/stat: `ticks` is the processor time of the whole process, `threads` how many it has."""
+    """What is used of one /proc/…/stat: `start` is in ticks since boot, `threads` how many the process has."""
 
     comm: str
     state: str
-    ticks: int
     threads: int
     start: int
     pcpu: int
@@ -77,8 +76,7 @@ def stat_of(text: bytes | None) -> Stat | None:
     if len(words) <= _PROCESSOR:
         return None
     comm = head.partition(b"(")[2].decode("utf-8", "replace")
-    ticks = int(words[_UTIME]) + int(words[_STIME])
-    return Stat(comm, words[_STATE].decode(), ticks, int(words[_THREADS]), int(words[_START]), int(words[_PROCESSOR]))
+    return Stat(comm, words[_STATE].decode(), int(words[_THREADS]), int(words[_START]), int(words[_PROCESSOR]))
 
 
 def schedstat_of(text: bytes | None) -> tuple[int, int, int] | None:

@@ -1,12 +1,14 @@
 """Which threads are sampled: those that the last look at each VM found; where its monitor has not told them, those by name.
 
-What the last look found stays the same for minutes: the targets of a VM are made once for each look, and the list of all is
-the same object as long as nothing of it changed.
+What the last look found stays the same for minutes, and the next one mostly finds it again: the targets of a VM are made once
+for each look, and the list of all is the same object as long as nothing of it changed.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+
+from attrs import define
 
 from qsup.host.affinity import threads_of
 from qsup.host.sched_samples import Target
@@ -16,12 +18,21 @@ from qsup.truth.wait_names import name_in_vm, role_by_name
 from qsup.truth.wait_samples import Thread
 
 
+@define(eq=False)
+class _Kept:
+    """The targets of one process, and the rows of which they were made last."""
+
+    pid: int
+    rows: tuple[ThreadRow, ...]
+    targets: list[Target]
+
+
 class Targets:
     """The targets of a fleet, kept."""
 
     def __init__(self, fleet: Mapping[str, VmState]) -> None:
         self._fleet = fleet
-        self._kept: dict[str, tuple[int, tuple[ThreadRow, ...], list[Target]]] = {}
+        self._kept: dict[str, _Kept] = {}
         self._all: Sequence[Target] = ()
 
     def current(self) -> Sequence[Target]:
@@ -32,16 +43,21 @@ class Targets:
         kept = {vm.name: self._of(vm) for vm in self._fleet.values() if vm.run.process is not None and not vm.run.gone}
         if kept.keys() != self._kept.keys() or any(entry is not self._kept[name] for name, entry in kept.items()):
             self._kept = kept
-            self._all = [target for entry in kept.values() for target in entry[2]]
+            self._all = [target for entry in kept.values() for target in entry.targets]
         return self._all
 
-    def _of(self, vm: VmState) -> tuple[int, tuple[ThreadRow, ...], list[Target]]:
+    def _of(self, vm: VmState) -> _Kept:
+        """The very same as before where a new look has found the same threads."""
         assert vm.run.process is not None
         pid, rows = vm.run.process.pid, vm.run.rows
         kept = self._kept.get(vm.name)
-        if kept is not None and rows and kept[0] == pid and kept[1] is rows:
+        if kept is not None and rows and kept.pid == pid and kept.rows is rows:
             return kept
-        return pid, rows, list(_targets_of(vm))
+        targets = list(_targets_of(vm))
+        if kept is not None and kept.pid == pid and kept.targets == targets:
+            kept.rows = rows
+            return kept
+        return _Kept(pid, rows, targets)
 
 
 def _targets_of(vm: VmState) -> Iterator[Target]:
