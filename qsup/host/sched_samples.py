@@ -86,6 +86,7 @@ class SchedSamples:
         self._last: HostSample | None = None
         self._targets: Sequence[Target] = ()
         self._vms: dict[int, str] = {}
+        self._tids: set[int] = set()
         self._processes: dict[int, _Process] = {}
         self._quiet = _PATIENCE
         self._turn = 0
@@ -101,15 +102,22 @@ class SchedSamples:
         if targets is not self._targets:
             self._take_targets(targets)
         pcpus = read_pcpu_times()
-        threads = self._read(at_ns, pcpus)
-        sample = HostSample(at_ns, at_ticks, threads, None, pcpus, self._throttled_ns(), self._ran(watched))
-        sample = self._with_others(sample, self._vms, watched)
+        threads, changed = self._read(at_ns, pcpus)
+        throttled = self._throttled_ns()
+        sample = HostSample(at_ns, at_ticks, threads, None, pcpus, throttled, self._ran(watched), changed)
+        waited = waited_pcpus(self._last, sample) if self._last is not None else frozenset()
+        self._quiet = 0 if waited or watched else self._quiet + 1
+        if self._quiet >= _PATIENCE:
+            self._others.forget()
+        else:
+            sample = self._with_others(sample, waited)
         self._last = sample
         return sample
 
     def _take_targets(self, targets: Sequence[Target]) -> None:
         self._targets = targets
         self._vms = {target.pid: target.thread.vm or "" for target in targets}
+        self._tids = {target.tid for target in targets}
         by_pid: dict[int, list[Target]] = {}
         for target in targets:
             by_pid.setdefault(target.pid, []).append(target)
@@ -122,20 +130,22 @@ class SchedSamples:
         known = self._processes.get(pid)
         return known if known is not None and known.targets == targets else _Process(pid, targets)
 
-    def _read(self, at_ns: int, pcpus: dict[int, PcpuTimes]) -> dict[ThreadKey, tuple[Thread, Counters]]:
+    def _read(self, at_ns: int, pcpus: dict[int, PcpuTimes]) -> tuple[dict[ThreadKey, _Row], list[ThreadKey]]:
+        """(all threads, those of them whose counters are not the very same as at the last sample)."""
         idle = _idle_since(self._last, at_ns, pcpus)
         self._turn += 1
         self._ask_who_ran()
+        last = self._last.threads if self._last is not None else {}
         threads: dict[ThreadKey, _Row] = {}
+        changed: list[ThreadKey] = []
         for process in self._processes.values():
-            asleep = self._last is not None and process.slept_on(self._turn, idle)
-            threads.update(self._as_before(process) if asleep else self._read_process(process, idle))
-        return threads
-
-    def _as_before(self, process: _Process) -> dict[ThreadKey, _Row]:
-        assert self._last is not None
-        last = self._last.threads
-        return {key: last[key] for key in process.keys}
+            if self._last is not None and process.slept_on(self._turn, idle):
+                threads.update({key: last[key] for key in process.keys})
+                continue
+            rows = self._read_process(process, idle)
+            threads.update(rows)
+            changed += [key for key, row in rows.items() if key not in last or last[key][1] is not row[1]]
+        return threads, changed
 
     def _read_process(self, process: _Process, idle: frozenset[int]) -> dict[ThreadKey, _Row]:
         """Read each thread. Of a process that slept, all are asked whether they wait by now: it was trusted as a whole."""
@@ -185,25 +195,18 @@ class SchedSamples:
         if self._switches is not None:
             self._switches.close()
 
-    def _with_others(self, sample: HostSample, vms: dict[int, str], watched: bool) -> HostSample:
-        pcpus = waited_pcpus(self._last, sample) if self._last is not None else frozenset()
-        self._quiet = 0 if pcpus or watched else self._quiet + 1
-        if self._quiet >= _PATIENCE:
-            self._others.forget()
-            return sample
-        where = pcpus or frozenset(counters.pcpu for _, counters in sample.threads.values())
+    def _with_others(self, sample: HostSample, waited: frozenset[int]) -> HostSample:
+        where = waited or frozenset[int]().union(*(process.pcpus for process in self._processes.values()))
         old = self._last.threads if self._last is not None else {}
         least_ns = NOTICEABLE * (sample.at_ns - self._last.at_ns) if self._last is not None else 0.0
         threads = dict(sample.threads)
-        for key, row in sample.threads.items():
-            before = old.get(key)
-            if before is None or before[1] is not row[1]:
-                asked = row[1].pcpu in pcpus or (row[1].pcpu in where and not row[1].fixed)
-                threads[key] = moves_where_due(key[0], row, before, asked, 0.0 if row[1].pcpu in pcpus else least_ns)
-                self._counters.remember(*key, threads[key][1])
-        tids = {key[0] for key in threads}
-        others = self._others.look(vms, tids.__contains__, where)
-        return evolve(sample, threads=threads, others=others)
+        for key in sample.changed or ():
+            counters = threads[key][1]
+            asked = counters.pcpu in waited or (counters.pcpu in where and not counters.fixed)
+            least_here_ns = 0.0 if counters.pcpu in waited else least_ns
+            threads[key] = moves_where_due(key[0], threads[key], old.get(key), asked, least_here_ns)
+            self._counters.remember(*key, threads[key][1])
+        return evolve(sample, threads=threads, others=self._others.look(self._vms, self._tids.__contains__, where))
 
 
 def _idle_since(last: HostSample | None, at_ns: int, pcpus: dict[int, PcpuTimes]) -> frozenset[int]:

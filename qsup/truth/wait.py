@@ -8,7 +8,8 @@ threads in proportion to their waits. Start reading at `wait_interval`.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
+from functools import lru_cache
 
 from attrs import field, frozen
 
@@ -18,6 +19,8 @@ from qsup.truth.wait_spent import Credits, Spent, may_wait, spent_of, waited_ns
 
 NOTICEABLE = 0.01
 """A wait below this share of the span needs nobody's name."""
+
+_KEPT_VCPUS = 8192
 
 TOO_LITTLE = f"less than {NOTICEABLE:.0%}"
 
@@ -131,10 +134,7 @@ def _all_spent(before: HostSample, after: HostSample) -> tuple[list[Spent], set[
     A sampler hands on the very counters of a thread that did nothing.
     """
     spent, untold = [], set()
-    for key, row in after.threads.items():
-        old = before.threads.get(key)
-        if old is not None and old[1] is row[1]:
-            continue
+    for key in _changed(before, after):
         item = spent_of(key, before, after)
         if item is not None:
             spent.append(item)
@@ -143,13 +143,21 @@ def _all_spent(before: HostSample, after: HostSample) -> tuple[list[Spent], set[
     return spent, untold
 
 
+def _changed(before: HostSample, after: HostSample) -> Iterable[ThreadKey]:
+    """The threads with other counters than before, which may still be equal ones."""
+    if after.changed is not None:
+        return after.changed
+    olds = before.threads
+    return [key for key, row in after.threads.items() if key not in olds or olds[key][1] is not row[1]]
+
+
 def waited_pcpus(before: HostSample, after: HostSample) -> frozenset[int]:
     """The pCPUs on which a VM's thread noticeably waited, or seems to wait: only there it matters who else ran."""
     least_ns = NOTICEABLE * (after.at_ns - before.at_ns)
     found = set()
-    for key, (_, now) in after.threads.items():
-        old = before.threads.get(key)
-        if old is not None and old[1] is not now and may_wait(old[1], now, least_ns):
+    for key in _changed(before, after):
+        now, old = after.threads[key][1], before.threads.get(key)
+        if old is not None and may_wait(old[1], now, least_ns):
             found.add(now.pcpu)
     return frozenset(found)
 
@@ -205,7 +213,7 @@ def _vm_wait(vm: str, items: list[Spent | _Quiet], throttled_ns: int, view: _Vie
             key, (thread, counters) = item
             classes[thread.thread_class][2] += 1
             if thread.thread_class == "vcpu":
-                threads.append(ThreadWait(thread.role, "vcpu", key[0], counters.pcpu, 0.0, 0.0))
+                threads.append(_quiet_vcpu(thread.role, key[0], counters.pcpu))
             continue
         wait_ns = view.waits[item.key]
         total = classes[item.thread.thread_class]
@@ -224,6 +232,12 @@ def _vm_wait(vm: str, items: list[Spent | _Quiet], throttled_ns: int, view: _Vie
         tuple(threads),
         {name: ClassTime(*total) for name, total in classes.items()},
     )
+
+
+@lru_cache(_KEPT_VCPUS)
+def _quiet_vcpu(role: str, tid: int, pcpu: int) -> ThreadWait:
+    """Kept, since most vCPUs of a host do nothing in most seconds."""
+    return ThreadWait(role, "vcpu", tid, pcpu, 0.0, 0.0)
 
 
 def _thread_wait(item: Spent, wait_ns: int, held: float, view: _View) -> ThreadWait:

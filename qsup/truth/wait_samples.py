@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import NamedTuple
 
 from attrs import field, frozen
@@ -61,7 +61,8 @@ class HostSample:
     are. `threads` are the VMs'. `others` are all the rest of the host, None where nobody looked at them; a thread of them that
     has not run since stands there with its old counters. `throttled_ns` by VM: how long its quota held it, as all its pCPUs
     together. `ran` is exact where it is there: who ran since the sample before, by (pcpu, thread id), with the thread's name
-    and ns; threads that are gone by now and threads that moved are in it.
+    and ns; threads that are gone by now and threads that moved are in it. `changed` are the threads whose counters are not the
+    very same objects as in the sample before; None: not told.
     """
 
     at_ns: int
@@ -71,3 +72,4 @@ class HostSample:
     pcpus: Mapping[int, PcpuTimes] = field(factory=dict)
     throttled_ns: Mapping[str, int] = field(factory=dict)
     ran: Mapping[tuple[int, int], tuple[str, int]] | None = None
+    changed: Collection[ThreadKey] | None = None

@@ -275,6 +275,45 @@ def test_a_process_that_slept_is_asked_again_when_it_has_run_and_now_and_then() 
     samples.close()
 
 
+def test_a_sample_names_the_threads_that_have_other_counters_than_before() -> None:
+    samples, thread = SchedSamples(), Thread("web1 vCPU 0", "web1", "vcpu", "vcpu 0")
+    with sleeper() as asleep, burner() as busy:
+        targets = [Target(pid, pid, thread, fixed=False) for pid in (asleep, busy)]
+        last = samples.take(targets, watched=True)
+        assert set(last.changed or ()) == set(last.threads)
+        for watched in (True, False) * 20:
+            sample = samples.take(targets, watched=watched)
+            assert sample.changed is not None
+            other = {key for key, row in sample.threads.items() if last.threads[key][1] is not row[1]}
+            assert other <= set(sample.changed) <= {key for key in sample.threads if key[0] == busy}
+            last = sample
+    samples.close()
+
+
+def test_what_is_known_of_a_process_outlives_the_coming_and_going_of_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    reads: list[int] = []
+    pread = os.pread
+
+    def counted(fd: int, count: int, offset: int) -> bytes:
+        reads.append(fd)
+        return pread(fd, count, offset)
+
+    samples, thread = SchedSamples(), Thread("web1 vCPU 0", "web1", "vcpu", "vcpu 0")
+    with sleeper() as first, sleeper() as second:
+        target = Target(first, first, thread, fixed=False)
+        others = [Target(second, second, thread, fixed=False)]
+        samples.take([target], watched=False)
+        samples.take([target], watched=False)
+        monkeypatch.setattr(os, "pread", counted)
+        costs = []
+        for turn in range(8):
+            samples.take([target, *others[: turn % 2]], watched=False)
+            costs.append(len(reads))
+            reads.clear()
+    samples.close()
+    assert 0 in costs, "a process that slept on was not read although another one went"
+
+
 def _slept(sample: HostSample) -> bool:
     return all(counters.state == "S" for _, counters in sample.threads.values())
 

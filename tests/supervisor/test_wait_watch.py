@@ -144,6 +144,8 @@ def test_targets_are_made_anew_only_where_a_look_found_something_else(vm: VmStat
     targets = Targets(fleet)
     first = targets.current()
     assert targets.current() is first
+    vm.run.rows = (row(11, "vcpu", "vcpu 0"),)
+    assert targets.current() is first, "another look that found the same"
     vm.run.rows = (row(11, "vcpu", "vcpu 0"), row(12, "emulator", "emulator"))
     assert [target.tid for target in targets.current()] == [11, 12]
     fleet.clear()
