@@ -249,6 +249,8 @@ def test_whatever_the_counters_say_shares_add_up(
     assert (found is None) == (after.at_ns <= before.at_ns)
     if found is None:
         return
+    changed = {key for key, row in after.threads.items() if key not in before.threads or before.threads[key][1] is not row[1]}
+    assert wait_interval(before, evolve(after, changed=changed), credits) == found, "a sampler that tells them changes nothing"
     interval, told = found
     assert 0 <= interval.steal_share <= 1
     assert all(value > 0 for value in told.values())
