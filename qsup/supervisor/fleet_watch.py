@@ -58,10 +58,10 @@ class FleetWatch:
                 vm.want_look()
 
     def _in_turn(self) -> Iterator[VmState]:
-        """A part of the fleet, another one each second, so that all have had their turn within the time of a full look."""
-        stride = round(FULL_LOOK_S / PERIOD_S)
-        self._turn = (self._turn + 1) % stride
-        return itertools.islice(self._fleet.values(), self._turn, None, stride)
+        """An even part of the fleet, the next one each second: all have had their turn within the time of a full look."""
+        turns, count = round(FULL_LOOK_S / PERIOD_S), len(self._fleet)
+        turn, self._turn = self._turn, (self._turn + 1) % turns
+        return itertools.islice(self._fleet.values(), count * turn // turns, count * (turn + 1) // turns)
 
 
 def differs(vm: VmState, now_s: float) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -141,6 +142,8 @@ async def test_every_vm_has_its_full_look_in_time_and_not_all_at_once(
                 state.look_wanted = False
     assert sorted(name for names in wanted for name in names) == sorted(services.fleet)
     assert max(map(len, wanted)) == 1
+    turns = [turn for turn, names in enumerate(wanted) if names]
+    assert min(later - turn for turn, later in itertools.pairwise(turns)) * 3 > FULL_LOOK_S / PERIOD_S - 3, "evenly"
 
 
 async def test_the_task_sweeps_once_a_second(services: Services, vm: VmState, autojump_clock: trio.testing.MockClock) -> None:
