@@ -8,6 +8,7 @@ from typing import Any
 
 from attrs import frozen
 
+from qsup.natural import natural
 from qsup.plan.ledger import Holding, Ledger
 from qsup.plan.vmplan import VmPlan
 from qsup.process.json_shape import structure, text_of
@@ -43,7 +44,7 @@ class _Ledger:
 
 def ledger_json(ledger: Ledger) -> dict[str, Any]:
     """Everything that is held, ascending by name."""
-    holdings = tuple(_listed(ledger.holdings[name]) for name in sorted(ledger.holdings))
+    holdings = tuple(_listed(ledger.holdings[name]) for name in sorted(ledger.holdings, key=natural))
     document: dict[str, Any] = json.loads(text_of(_Ledger(holdings)))
     return document
 

@@ -17,6 +17,7 @@ from qsup.errors import BadRequest, KernelRefused, QsupError
 from qsup.host.facts import read_host_facts
 from qsup.host.own_process import read_own_process
 from qsup.host.sched_samples import SchedSamples
+from qsup.natural import natural
 from qsup.plan.ledger import Ledger
 from qsup.qmp import verbs
 from qsup.reconcile.phase import phase_of
@@ -135,7 +136,7 @@ class Supervisor:
 
     def views(self) -> Sequence[VmView]:
         """All VMs, ascending by name."""
-        return [view_of(vm) for _, vm in sorted(self._services.fleet.items())]
+        return [view_of(vm) for vm in sorted(self._services.fleet.values(), key=lambda vm: natural(vm.name))]
 
     def view(self, name: str) -> VmView:
         """One VM, with what its process has taken of the host.

@@ -11,6 +11,7 @@ import trio
 from attrs import define, field
 
 from qsup.cpuset import format_cpulist
+from qsup.natural import natural
 from qsup.plan.vmplan import VmPlan
 from qsup.spec.vmspec import VmSpec
 from qsup.supervisor.page_sizes import pages_asked, pages_planned
@@ -53,7 +54,7 @@ class Top:
             del self._counted[gone]
         interval = report.interval if report is not None else None
         waits = {wait.vm: wait for wait in interval.vms} if interval is not None else {}
-        shown = [state for name, state in sorted(self._fleet.items()) if vm in (None, name)]
+        shown = [self._fleet[name] for name in sorted(self._fleet, key=natural) if vm in (None, name)]
         now_s = trio.current_time()
         return TopFrame(
             at_s=report.at_s if report is not None else time.time(),

@@ -16,6 +16,7 @@ from qsup.errors import KernelRefused, QmpLost, QmpRefused
 from qsup.host.aio import read_aio
 from qsup.host.link_table import read_links
 from qsup.host.process_threads import read_process
+from qsup.natural import natural
 from qsup.plan.vmplan import VmPlan
 from qsup.process.log_dir import tail
 from qsup.qmp import verbs
@@ -53,7 +54,7 @@ async def verify_all(vms: Iterable[VmState]) -> tuple[VmVerified, ...]:
     async with trio.open_nursery() as nursery:
         for vm in fleet:
             nursery.start_soon(verify, vm)
-    return tuple(found[name] for name in sorted(found))
+    return tuple(found[name] for name in sorted(found, key=natural))
 
 
 async def verify_vm(vm: VmState) -> VmVerified:

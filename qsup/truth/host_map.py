@@ -12,6 +12,7 @@ from typing import Literal
 from attrs import frozen
 
 from qsup.cpuset import format_cpulist
+from qsup.natural import natural
 from qsup.plan.host_facts import HostFacts, HostNodeFacts, PcpuFacts
 from qsup.plan.housekeeping import fixed_housekeeping
 from qsup.plan.ledger import Ledger
@@ -135,7 +136,7 @@ class HostMap:
 
 def map_of(facts: HostFacts, policy: HostPolicy, ledger: Ledger) -> HostMap:
     """The machine with all VMs of the ledger in their seats."""
-    plans = [ledger.holdings[name].plan for name in sorted(ledger.holdings)]
+    plans = [ledger.holdings[name].plan for name in sorted(ledger.holdings, key=natural)]
     floating = _floating(plans)
     seats = _Seats(facts, policy, plans, floating)
     return HostMap(

@@ -13,6 +13,7 @@ from functools import lru_cache
 
 from attrs import field, frozen
 
+from qsup.natural import natural
 from qsup.truth.wait_blame import FIRST_LOOK, MOVED, SHORT_LIVED, Blamed, Ledger, Run, blame, exact_ledger_of, ledger_of
 from qsup.truth.wait_samples import Counters, HostSample, PcpuTimes, Thread, ThreadKey
 from qsup.truth.wait_spent import Credits, Spent, may_wait, spent_of, waited_ns
@@ -123,7 +124,7 @@ def wait_interval(before: HostSample, after: HostSample, credits: Credits) -> tu
     for key, row in after.threads.items():
         if key not in untold:
             by_vm[row[0].vm or ""].append(done.get(key) or (key, row))
-    vms = tuple(_vm_wait(vm, items, max(throttled.get(vm, 0), 0), view) for vm, items in sorted(by_vm.items()))
+    vms = tuple(_vm_wait(vm, by_vm[vm], max(throttled.get(vm, 0), 0), view) for vm in sorted(by_vm, key=natural))
     steal_share = _steal_share(before.pcpus, after.pcpus, span_ns)
     return WaitInterval(span_ns / 1e9, blamed, steal_share, vms, exact=blamed and after.ran is not None), told
 

@@ -11,6 +11,7 @@ from qsup.bytesize import GIB
 from qsup.cli.offline.plan_inputs import PlanInputs
 from qsup.cpuset import format_cpulist
 from qsup.errors import Reason
+from qsup.natural import natural
 from qsup.plan.live_moves import room_by_moves
 from qsup.plan.reboot import seats_of
 from qsup.plan.score import score_of
@@ -32,7 +33,7 @@ def report_of(inputs: PlanInputs, without: Sequence[str], specs: Mapping[str, Vm
         "vms": [*_vms(inputs, outcome), *_left_out(inputs, without)],
         "refused": [
             refusal_json(specs[name], outcome.refused[name], stage, inputs, runs=name in inputs.stage.ledger.holdings)
-            for name in sorted(outcome.refused)
+            for name in sorted(outcome.refused, key=natural)
         ],
         "room": room_of(inputs, stage),
         "map": plain(map_of(stage.facts, stage.policy, stage.ledger)),
@@ -60,14 +61,14 @@ def plain(value: object) -> Json:
 
 def _vms(inputs: PlanInputs, outcome: Outcome) -> Iterable[Json]:
     before, after = inputs.stage.ledger.holdings, outcome.stage.ledger.holdings
-    for name in sorted(after):
+    for name in sorted(after, key=natural):
         plan, old = after[name].plan, before[name].plan if name in before else None
         yield vm_json(plan, old, _action(plan, old, name in outcome.placed), outcome.stage)
 
 
 def _left_out(inputs: PlanInputs, without: Sequence[str]) -> Iterable[Json]:
     running = inputs.stage.ledger.holdings
-    return ({"name": name, "action": "stops" if name in running else "stays off"} for name in sorted(set(without)))
+    return ({"name": name, "action": "stops" if name in running else "stays off"} for name in sorted(set(without), key=natural))
 
 
 def _action(plan: VmPlan, old: VmPlan | None, placed: bool) -> str:

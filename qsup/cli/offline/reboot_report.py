@@ -6,6 +6,7 @@ from qsup.api.client import Json
 from qsup.cli.offline.plan_inputs import PlanInputs
 from qsup.cli.offline.plan_report import frame_of, plain, refusal_json, seats_json
 from qsup.host.boot_settings import BootSettings, read_boot_settings
+from qsup.natural import natural
 from qsup.plan.host_facts import HostFacts
 from qsup.plan.reboot import Reboot, plan_reboot, same_seats
 from qsup.spec.vmspec import VmSpec
@@ -22,7 +23,7 @@ def reboot_report(inputs: PlanInputs) -> Json:
     settings = read_boot_settings(inputs.host.root)
     pages = _pages(settings, inputs.stage.facts)
     reboot = plan_reboot(specs.values(), inputs.stage, inputs.records, pages, settings.default_page_bytes)
-    vms = [_vm_json(name, inputs, reboot) for name in sorted({*specs, *inputs.stage.ledger.holdings})]
+    vms = [_vm_json(name, inputs, reboot) for name in sorted({*specs, *inputs.stage.ledger.holdings}, key=natural)]
     stage = reboot.at_boot.stage
     return {
         **frame_of(inputs),
@@ -31,7 +32,7 @@ def reboot_report(inputs: PlanInputs) -> Json:
         "same_with_lines": _agree(inputs, reboot),
         "refused": [
             refusal_json(specs[name], reboot.at_boot.refused[name], stage, inputs, runs=name in inputs.stage.ledger.holdings)
-            for name in sorted(reboot.at_boot.refused)
+            for name in sorted(reboot.at_boot.refused, key=natural)
         ],
         "growth": _growth(reboot),
         "boot_words": list(settings.words),

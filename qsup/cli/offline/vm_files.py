@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from attrs import frozen
 
 from qsup.errors import InvalidInput, Problem
+from qsup.natural import natural
 from qsup.spec.document import MAXIMUM_FILE_BYTES, decode
 from qsup.spec.parse import name_of_file, parse_vm
 from qsup.spec.settings import parse_settings
@@ -32,8 +33,8 @@ def files_in(directory: str) -> list[str]:
     Raises:
         OSError: it cannot be listed.
     """
-    names = sorted(name for name in os.listdir(directory) if name.endswith(".toml") and not name.startswith("."))
-    return [os.path.join(directory, name) for name in names]
+    names = [name for name in os.listdir(directory) if name.endswith(".toml") and not name.startswith(".")]
+    return [os.path.join(directory, name) for name in sorted(names, key=natural)]
 
 
 def expanded(paths: Sequence[str]) -> list[str]:

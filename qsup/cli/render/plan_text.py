@@ -15,6 +15,7 @@ from qsup.cli.render.topology_text import topology_text
 from qsup.cli.render.wrapping import wrapped
 from qsup.cli.terminal import Style, printable
 from qsup.cpuset import format_cpulist
+from qsup.natural import natural
 
 _HEAD = ("VM", "WHAT", "CLASS", "VCPUS", "MEMORY", "NODES", "SMT", "L3", "NODE", "DEV", "PCPUS")
 _COLOURS = {"starts": "green", "restarts": "yellow", "re-pinned": "yellow", "stops": "red"}
@@ -60,7 +61,7 @@ def section_lines(title: str, texts: Iterable[str], style: Style, width: int) ->
 def _table(vms: Sequence[Json], style: Style, width: int) -> list[str]:
     if not vms:
         return ["", "no VM runs, and none would start"]
-    ordered = sorted(vms, key=lambda vm: (_ORDER.index(vm["action"]), vm["name"]))
+    ordered = sorted(vms, key=lambda vm: (_ORDER.index(vm["action"]), natural(vm["name"])))
     shown = ordered[:_MOST_ROWS]
 
     def paint(row: int, column: int, cell: str) -> str:

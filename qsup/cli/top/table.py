@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from qsup.api.client import Json
 from qsup.cli.render.columns import cut
 from qsup.cli.top.columns import Column, Page
+from qsup.natural import natural
 
 GAP = 1
 _LEAST_ROOM = 8
@@ -142,15 +143,20 @@ class Table:
             return
         words = self.words.lower().split()
         rows = [row for row in self.page.rows(self._frame) if not words or self._has(row, words)]
-        rows.sort(key=lambda row: str(self.page.identity(row)))
+        rows.sort(key=lambda row: natural(str(self.page.identity(row))))
         known = [row for row in rows if self._sorted_by.key(row) is not None]
         unknown = [row for row in rows if self._sorted_by.key(row) is None]
-        known.sort(key=self._sorted_by.key, reverse=self.descending)  # type: ignore[arg-type]
+        known.sort(key=lambda row: _comparable(self._sorted_by.key(row)), reverse=self.descending)
         self.rows = known + unknown
 
     def _has(self, row: Json, words: Sequence[str]) -> bool:
         text = " ".join(column.text(row) for column in self.page.columns).lower()
         return all(word in text for word in words)
+
+
+def _comparable(value: float | str | None) -> tuple[float, tuple[tuple[str, int], ...]]:
+    """Numbers by their value, texts as people count; None does not come here."""
+    return (0.0, natural(value)) if isinstance(value, str) else (value or 0.0, ())
 
 
 def shown_columns(columns: Sequence[Column], width: int) -> list[Column]:
