@@ -33,6 +33,7 @@ lab-smoke: lab-setup   ## the part of it that runs with every submission
 lab-shell: lab-setup   ## a shell in a fresh host with qsup installed
 	@$(python) -m tests.lab shell
 
+ci-full: export QSUP_LAB_REQUIRED = 1
 ci-full: test lab-test demo bench
 
 setup:

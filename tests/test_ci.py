@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -48,6 +49,17 @@ def test_a_lab_of_which_nothing_has_run_fails_in_ci(tmp_path: Path, closing: str
 
 def test_skipped_tests_of_the_lab_do_not_fail_elsewhere(tmp_path: Path) -> None:
     assert run_ci(tmp_path, "15 skipped, 47 deselected in 0.44s", ci=False).returncode == 0
+
+
+@pytest.mark.parametrize("required", [False, True])
+def test_where_the_lab_cannot_run_building_it_fails_only_if_it_must_run(tmp_path: Path, required: bool) -> None:
+    known = {name: value for name, value in os.environ.items() if name != "QSUP_LAB_REQUIRED"}
+    known |= {"PATH": str(tmp_path), "QSUP_LAB_CACHE": str(tmp_path / "cache")}
+    known |= {"QSUP_LAB_REQUIRED": "1"} if required else {}
+    command = [sys.executable, "-m", "tests.lab", "build"]
+    done = subprocess.run(command, cwd=CI.parent, env=known, capture_output=True, text=True, timeout=60, check=False)
+    assert "the lab needs qemu-system-x86_64" in done.stderr
+    assert (done.returncode != 0) == required
 
 
 def test_a_failed_test_of_the_lab_fails(tmp_path: Path) -> None:

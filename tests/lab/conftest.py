@@ -20,6 +20,10 @@ TEST_S = 600
 """A limit against hanging, for the test's body alone: the first test of a shape also builds its template."""
 
 
+_LABS = pytest.StashKey[list[Lab]]()
+"""The labs of a test, also where one of its fixtures fails."""
+
+
 def pytest_configure(config: pytest.Config) -> None:
     """Show why tests were skipped, without being asked."""
     if "s" not in config.option.reportchars:
@@ -51,7 +55,7 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestR
     """Collect evidence from the labs of a failed test while they are still up."""
     report = yield
     if report.failed and report.when != "teardown":
-        labs = [value for value in getattr(item, "funcargs", {}).values() if isinstance(value, Lab)]
+        labs: list[Lab] = item.stash.get(_LABS, [])
         for number, lab in enumerate(labs):
             folder = failures.folder_of(f"{item.nodeid}-{number}" if number else item.nodeid)
             failures.collect(lab, folder)
@@ -64,14 +68,14 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestR
 def lab(request: pytest.FixtureRequest) -> Iterator[Lab]:
     """A host without qsup; `@pytest.mark.lab(shape=..., release=...)` says which."""
     release, shape = _wanted(request)
-    yield from _clone(bare_template(release, shape))
+    yield from _clone(request, bare_template(release, shape))
 
 
 @pytest.fixture
 def qsup_lab(request: pytest.FixtureRequest) -> Iterator[Lab]:
     """A host with this checkout's qsup installed from its wheel, its daemon started; the marker is the same."""
     release, shape = _wanted(request)
-    yield from _clone(qsup_template(release, shape))
+    yield from _clone(request, qsup_template(release, shape))
 
 
 @pytest.fixture
@@ -80,11 +84,14 @@ def host(qsup_lab: Lab) -> QsupHost:
     return QsupHost(qsup_lab)
 
 
-def _clone(template: Template) -> Iterator[Lab]:
+def _clone(request: pytest.FixtureRequest, template: Template) -> Iterator[Lab]:
     clone = template.clone()
+    labs: list[Lab] = request.node.stash.setdefault(_LABS, [])
+    labs.append(clone)
     try:
         yield clone
     finally:
+        labs.remove(clone)
         clone.close()
 
 

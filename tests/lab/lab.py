@@ -11,6 +11,7 @@ from pathlib import Path
 
 from attrs import frozen
 
+from .before_off import keep
 from .channel import Channel, Command, NoAnswer, Streams
 from .machine import Frame, Machine
 
@@ -176,12 +177,14 @@ class Lab:
     def reboot(self) -> None:
         """Reboot in good order and wait until the new boot is complete."""
         before = self.boot_id()
+        keep(self)
         self.run("systemctl", "reboot", "--no-block")
         self.wait_until("the lab has rebooted", lambda: self._other_boot(before), BOOT_S)
         self.wait_booted()
 
     def power_off(self, timeout_s: float = BOOT_S) -> None:
         """Power off in good order and wait until the lab is off; its disk stays."""
+        keep(self)
         self.run("systemctl", "poweroff", "--no-block")
         self.wait_off(timeout_s)
 
@@ -193,6 +196,7 @@ class Lab:
 
     def cut_power(self) -> None:
         """Cut the power: nothing is written any more; the disk stays."""
+        keep(self)
         self._channel.close()
         self.machine.kill()
         self._machine = None

@@ -18,7 +18,7 @@ from pathlib import Path
 
 from attrs import frozen
 
-from . import cache, recipe, wheels
+from . import cache, failures, recipe, wheels
 from .image import Image, image_of
 from .lab import Lab, make_overlay, new_folder
 from .machine import Frame, Machine
@@ -117,9 +117,9 @@ def _saved(lab: Lab) -> Iterator[None]:
         lab.settle()
         lab.machine.monitor().save(folder / "state")
     except BaseException as problem:
-        problem.add_note(
-            f"QEMU:\n{lab.machine.log()}\nconsole:\n{lab.console()[-4000:]}\njournal:\n{lab.streamed_journal()[-8000:]}"
-        )
+        evidence = failures.folder_of(f"template-{folder.name}")
+        failures.collect(lab, evidence)
+        problem.add_note(f"consoles, journal and command lines: {evidence}\nconsole:\n{lab.console()[-4000:]}")
         raise
     finally:
         lab.machine.kill()

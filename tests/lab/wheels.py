@@ -33,7 +33,7 @@ def qsup_wheel() -> Path:
         return Path(given)
 
     def build(folder: Path) -> None:
-        _run(*_PIP, "wheel", "--no-deps", "--wheel-dir", str(folder), str(recipe.PROJECT))
+        _run(*_PIP, "wheel", "--no-deps", "--no-build-isolation", "--wheel-dir", str(folder), str(recipe.PROJECT))
 
     present = [path for name in _WHEEL_SOURCES if (path := recipe.PROJECT / name).exists()]
     (wheel,) = cache.made("wheel", "qsup", recipe.digest(*present), build).glob("*.whl")
