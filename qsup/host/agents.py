@@ -1,19 +1,24 @@
 """The host's agents that move threads, or may be told to: tuned with its active profile, numad, irqbalance.
 
-Source: tuned's documentation (active_profile, [scheduler] of tuned.conf, include=); profiles of the operator come first.
+Source: tuned's documentation (active_profile, sections of the type scheduler in tuned.conf, include=); profiles of the
+operator come first.
 """
 
 from __future__ import annotations
 
 import configparser
+import re
+from collections.abc import Mapping
 
 from qsup.host.sysfs import list_dir, number_of, read_text
 from qsup.truth.suspects import AgentFacts
+from qsup.truth.tuned import TunedScheduler
 
 KNOWN_AGENTS = frozenset({"tuned", "numad", "irqbalance", "ksmtuned"})
 _PROFILE_DIRS = ("/etc/tuned/profiles", "/etc/tuned", "/usr/lib/tuned/profiles", "/usr/lib/tuned")
-_INCLUDES_MOST = 8
-_MOVING_KEYS = ("isolated_cores", "ps_whitelist")
+_INCLUDES_MOST = 4
+_GROUP_COLONS, _GROUP_AFFINITY = 4, 3
+"""group.NAME = rule_prio:scheduler:priority:affinity:pattern"""
 
 
 def read_agents(root: str = "/") -> AgentFacts:
@@ -25,25 +30,38 @@ def read_agents(root: str = "/") -> AgentFacts:
     comms = (read_text(root, f"/proc/{pid}/comm") for pid in list_dir(root, "/proc") if number_of(pid) is not None)
     running = frozenset(comm.strip() for comm in comms if comm) & KNOWN_AGENTS
     profile = (read_text(root, "/etc/tuned/active_profile") or "").strip() or None
-    options = _scheduler_options(profile, root) if profile else {}
-    spares = tuple(pattern for pattern in options.get("ps_blacklist", "").split(";") if pattern)
-    return AgentFacts(running, profile, any(options.get(key) for key in _MOVING_KEYS), spares)
+    return AgentFacts(running, profile, _scheduler_of(_options_of(profile.split(), root)) if profile else TunedScheduler())
 
 
-def _scheduler_options(profile: str, root: str) -> dict[str, str]:
-    """The options of [scheduler], those of the including profile above those of the included ones."""
-    options: dict[str, str] = {}
-    waiting = profile.split()
-    for _ in range(_INCLUDES_MOST):
-        if not waiting:
-            break
-        parsed = _profile_of(waiting.pop(0), root)
+def _scheduler_of(options: Mapping[str, str | None]) -> TunedScheduler:
+    groups = [(value or "").split(":", _GROUP_COLONS) for key, value in options.items() if key.startswith("group.")]
+    moving = [words for words in groups if len(words) > _GROUP_COLONS and words[_GROUP_AFFINITY].strip() not in ("*", "")]
+    return TunedScheduler(
+        isolates=bool(options.get("isolated_cores")),
+        takes=_patterns(options.get("ps_whitelist")),
+        spares=_patterns(options.get("ps_blacklist")),
+        spares_cgroups=_patterns(options.get("cgroup_ps_blacklist")),
+        groups=tuple(words[-1] for words in moving),
+    )
+
+
+def _patterns(value: str | None) -> tuple[str, ...]:
+    return tuple(pattern for pattern in re.split(r"(?<!\\);", value or "") if pattern)
+
+
+def _options_of(names: list[str], root: str, depth: int = 0) -> dict[str, str | None]:
+    """The options of all sections of the scheduler's type: a later profile is above earlier ones, an including one above those
+    that it includes."""
+    options: dict[str, str | None] = {}
+    for name in names[:_INCLUDES_MOST] if depth < _INCLUDES_MOST else ():
+        parsed = _profile_of(name, root)
         if parsed is None:
             continue
-        if parsed.has_section("scheduler"):
-            options = {**dict(parsed.items("scheduler")), **options}
-        include = parsed.get("main", "include", fallback="")
-        waiting += [name.strip() for name in include.split(",") if name.strip()]
+        included = parsed.get("main", "include", fallback=None) or ""
+        options |= _options_of([word.strip() for word in re.split("[,;]", included) if word.strip()], root, depth + 1)
+        for section in parsed.sections():
+            if (parsed.get(section, "type", fallback=None) or section) == "scheduler":
+                options |= dict(parsed.items(section))
     return options
 
 

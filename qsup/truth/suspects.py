@@ -6,26 +6,24 @@ Documentation/admin-guide/cgroup-v2.rst (cpuset), man 7 cpuset (a change rewrite
 
 from __future__ import annotations
 
-import re
-
-from attrs import frozen
+from attrs import field, frozen
 
 from qsup.cpuset import format_cpulist
 from qsup.truth.threads import ThreadRow
+from qsup.truth.tuned import QEMU, TunedScheduler
 
 
 @frozen
 class AgentFacts:
     """The agents of this host that move threads or may be told to.
 
-    `running`: those of "tuned", "numad", "irqbalance", "ksmtuned" … that have a process. `tuned_profile`: its active profile.
-    `tuned_moves`: that profile's scheduler plugin moves threads. `tuned_spares`: its patterns of names that it leaves alone.
+    `running`: those of "tuned", "numad", "irqbalance", "ksmtuned" … that have a process. `tuned_profile`: its active profile;
+    `tuned`: what that does to threads.
     """
 
     running: frozenset[str] = frozenset()
     tuned_profile: str | None = None
-    tuned_moves: bool = False
-    tuned_spares: tuple[str, ...] = ()
+    tuned: TunedScheduler = field(factory=TunedScheduler)
 
 
 @frozen
@@ -62,26 +60,18 @@ def _kernel_causes(row: ThreadRow, scene: Scene) -> list[str]:
 
 def _agents_of(row: ThreadRow, agents: AgentFacts) -> list[str]:
     found = []
-    if "tuned" in agents.running and agents.tuned_moves and not spares(agents, row.name):
+    if "tuned" in agents.running and _tuned_moves(row, agents.tuned):
         found.append(f"tuned: its profile {agents.tuned_profile} moves threads called {row.name}")
     if "numad" in agents.running:
         found.append("numad: it binds processes to nodes")
-    if "tuned" in agents.running and not agents.tuned_moves and agents.tuned_profile:
+    if "tuned" in agents.running and not agents.tuned.moves_any and agents.tuned_profile:
         found.append(f"perhaps tuned: its profile is {agents.tuned_profile}")
     if "irqbalance" in agents.running and row.thread_class in ("kernel", "vhost"):
         found.append("perhaps irqbalance: it moves interrupts, and what its policy script says")
     return found
 
 
-def spares(agents: AgentFacts, name: str) -> bool:
-    """Whether tuned's profile leaves a thread of this name alone.
-
-    As tuned does: a pattern that is found anywhere in the name spares it; one that is no pattern spares nothing.
-    """
-    for pattern in agents.tuned_spares:
-        try:
-            if re.search(pattern, name):
-                return True
-        except re.error:
-            continue
-    return False
+def _tuned_moves(row: ThreadRow, tuned: TunedScheduler) -> bool:
+    """A vhost worker is a kernel thread before Linux 6.4, and one of QEMU's threads since."""
+    processes = {"kernel": (row.name,), "vhost": (row.name, QEMU)}.get(row.thread_class, (QEMU,))
+    return any(tuned.moves(row.name, process) for process in processes)

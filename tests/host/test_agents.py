@@ -8,6 +8,7 @@ import pytest
 
 from qsup.host.agents import read_agents
 from qsup.truth.suspects import AgentFacts
+from qsup.truth.tuned import TunedScheduler
 
 
 def write(root: Path, files: dict[str, str]) -> str:
@@ -37,8 +38,39 @@ def test_agents_and_tuneds_profile_with_what_it_includes(tmp_path: Path) -> None
         "usr/lib/tuned/cpu-partitioning/tuned.conf": "[scheduler]\nisolated_cores=${isolated_cores}\nps_blacklist=none\n",
     }
     assert read_agents(write(tmp_path, files)) == AgentFacts(
-        frozenset({"tuned", "irqbalance"}), "mine", True, (".*pmd.*", "^DPDK", ".*qemu-kvm.*")
+        frozenset({"tuned", "irqbalance"}),
+        "mine",
+        TunedScheduler(isolates=True, spares=(".*pmd.*", "^DPDK", ".*qemu-kvm.*")),
     )
+
+
+def scheduler_of(tmp_path: Path, active: str, **profiles: str) -> TunedScheduler:
+    files = {f"etc/tuned/profiles/{name}/tuned.conf": text for name, text in profiles.items()}
+    return read_agents(write(tmp_path, {"etc/tuned/active_profile": f"{active}\n", **files})).tuned
+
+
+def test_a_later_profile_is_above_an_earlier_one_and_an_including_one_above_what_it_includes(tmp_path: Path) -> None:
+    found = scheduler_of(
+        tmp_path,
+        "first second",
+        first="[scheduler]\nisolated_cores=1\nps_blacklist=first\nps_whitelist=all\n",
+        second="[main]\ninclude=below\n[scheduler]\nps_blacklist=second\n",
+        below="[scheduler]\nps_blacklist=below\ncgroup_ps_blacklist=/machine;a\\;b\n",
+    )
+    assert found == TunedScheduler(isolates=True, takes=("all",), spares=("second",), spares_cgroups=("/machine", "a\\;b"))
+
+
+def test_a_section_of_another_name_and_groups_with_an_affinity(tmp_path: Path) -> None:
+    text = (
+        "[mine]\ntype=scheduler\nisolated_cores=2-3\ngroup.qemu=0:f:10:c:.*qemu.*:x\ngroup.rt=0:f:10:*:^rt\ngroup.odd=1:2\n"
+        "[scheduler]\ntype=sysctl\nps_blacklist=no\n"
+    )
+    assert scheduler_of(tmp_path, "p", p=text) == TunedScheduler(isolates=True, groups=(".*qemu.*:x",))
+
+
+def test_a_profile_that_includes_itself_ends(tmp_path: Path) -> None:
+    text = "[main]\ninclude=p,p;p\n[scheduler]\nisolated_cores=1\n"
+    assert scheduler_of(tmp_path, "p", p=text) == TunedScheduler(isolates=True)
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,9 @@ import tempfile
 from contextlib import suppress
 from pathlib import Path
 
+import psutil
+
+from .outer_qemu import BINARY
 from .recipe import HERE, PROJECT
 
 RUN_S = 500.0
@@ -63,16 +66,14 @@ def test_a_lab_that_cannot_run_is_skipped_with_the_reason_and_fails_where_it_mus
     assert reason in failed.stdout
 
 
-QEMU_NAME = "qemu-system-x86"
-
-
 def test_no_qemu_outlives_whoever_started_it_also_where_he_is_killed() -> None:
     command = [sys.executable, "-m", "tests.lab", "run", "--bare", "--", "sh", "-c", "echo up; sleep 1000"]
     with tempfile.TemporaryDirectory(prefix="qsup-lab-killed.", dir="/tmp") as folder:  # what a killed one leaves
         with subprocess.Popen(command, cwd=PROJECT, env={**os.environ, "TMPDIR": folder}, stdout=subprocess.PIPE) as child:
             assert child.stdout is not None
             assert child.stdout.readline() == b"up\n"
-            ended = [os.pidfd_open(pid) for pid in children_of(child.pid) if name_of(pid) == QEMU_NAME]
+            children = psutil.Process(child.pid).children(recursive=True)
+            ended = [os.pidfd_open(process.pid) for process in children if process.name() == BINARY]
             child.kill()
         assert len(ended) == 1
         for pidfd in ended:
@@ -80,16 +81,6 @@ def test_no_qemu_outlives_whoever_started_it_also_where_he_is_killed() -> None:
             poll.register(pidfd, select.POLLIN)
             assert poll.poll(60_000), "its QEMU lives on"
             os.close(pidfd)
-
-
-def children_of(pid: int) -> list[int]:
-    """The processes that a process has started."""
-    return [int(word) for file in Path(f"/proc/{pid}/task").glob("*/children") for word in file.read_text().split()]
-
-
-def name_of(pid: int) -> str:
-    """Its name as the kernel keeps it."""
-    return Path(f"/proc/{pid}/comm").read_text().strip()
 
 
 def read_until(terminal: int, wanted: bytes | None) -> bytes:

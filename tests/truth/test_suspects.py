@@ -7,11 +7,12 @@ from attrs import evolve
 
 from qsup.truth.suspects import AgentFacts, Scene, suspects_of
 from qsup.truth.threads import ThreadRow
+from qsup.truth.tuned import TunedScheduler
 
 ALL = frozenset(range(4))
 ROW = ThreadRow("vcpu", "vcpu 0", 101, "CPU 0/KVM", frozenset({2}), frozenset({0}), "drift")
 QUIET = Scene(ALL, ALL, None, None)
-TUNED = AgentFacts(frozenset({"tuned"}), "cpu-partitioning", tuned_moves=True)
+TUNED = AgentFacts(frozenset({"tuned"}), "cpu-partitioning", TunedScheduler(isolates=True))
 
 
 def first(row: ThreadRow, scene: Scene, agents: AgentFacts) -> str:
@@ -45,7 +46,7 @@ def test_a_cpuset_that_changed_and_still_allows_it() -> None:
     [((), True), (("CPU .*/KVM",), False), (("qemu-kvm",), True), (("*broken",), True)],
 )
 def test_tuned_is_accused_unless_its_filters_spare_the_thread(spares: tuple[str, ...], accused: bool) -> None:
-    found = suspects_of(ROW, QUIET, evolve(TUNED, tuned_spares=spares))
+    found = suspects_of(ROW, QUIET, evolve(TUNED, tuned=TunedScheduler(isolates=True, spares=spares)))
     assert any("cpu-partitioning moves threads called CPU 0/KVM" in text for text in found) is accused
     assert found
 

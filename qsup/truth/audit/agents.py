@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from qsup.truth.audit.facts import AuditFacts
 from qsup.truth.audit.rule import HOST, UNKNOWN_COST, Answer, Evidence, Found, Irrelevant, Rule
-from qsup.truth.suspects import spares
+from qsup.truth.tuned import QEMU
 
-THREAD_NAMES = {
-    "qemu-system-x86": "qemu-system-x86",
-    "CPU 0/KVM": "CPU N/KVM",
-    "IO io-disk0": "IO …",
-    "vhost-1234": "vhost-PID",
-}
+THREADS = (
+    (QEMU, QEMU, QEMU),
+    ("CPU 0/KVM", QEMU, "CPU N/KVM"),
+    ("IO io-disk0", QEMU, "IO …"),
+    ("vhost-1234", QEMU, "vhost-PID"),
+    ("kvm-pit/1234", "kvm-pit/1234", "kvm-pit/PID"),
+)
+"""(name of a thread, name of its process, how it is shown)."""
 _SAVING_PROFILES = frozenset({"powersave", "balanced", "balanced-battery", "laptop-battery-powersave", "laptop-ac-powersave",
                               "desktop", "spindown-disk", "server-powersave"})  # fmt: skip
 _NO_VMS = Irrelevant("no VM is planned")
@@ -23,13 +25,11 @@ def _tuned_moves(facts: AuditFacts) -> Answer:
         return Irrelevant("tuned does not run")
     if not facts.vms:
         return _NO_VMS
-    if not agents.tuned_moves:
-        return ()
-    moved = [shown for name, shown in THREAD_NAMES.items() if not spares(agents, name)]
+    moved = [shown for thread, process, shown in THREADS if agents.tuned.moves(thread, process)]
     if not moved:
         return ()
     what = f"tuned's profile {agents.tuned_profile} moves threads called {', '.join(moved)}"
-    value = ";".join(agents.tuned_spares) or "(no ps_blacklist)"
+    value = ";".join(agents.tuned.spares) or "(no ps_blacklist)"
     return (Found(HOST, what, (Evidence(f"tuned: {agents.tuned_profile}, [scheduler] ps_blacklist", value),)),)
 
 
