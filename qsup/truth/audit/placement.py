@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from qsup.cpuset import format_cpulist
+from qsup.truth.audit.cpu_models import FAST_FLAGS, fast_flags_of
 from qsup.truth.audit.facts import AuditFacts, Told
-from qsup.truth.audit.rule import UNKNOWN_COST, Answer, Evidence, Found, Irrelevant, Rule, not_told
+from qsup.truth.audit.rule import UNKNOWN_COST, Answer, Evidence, Found, Irrelevant, Rule, Unknown, not_told
 
 _NO_OWNERS = Irrelevant("no vCPU has a pCPU for itself")
 _NO_VMS = Irrelevant("no VM is planned")
-_BASELINE = frozenset({"qemu64", "qemu32", "kvm64", "kvm32", "486", "pentium", "pentium2", "pentium3", "athlon", "phenom",
-                       "coreduo", "core2duo", "n270"})  # fmt: skip
-_FAST_FLAGS = ("aes", "avx", "avx2", "avx512f", "sha_ni", "vaes", "pclmulqdq", "bmi2", "fsgsbase")
 
 
 def _siblings_shared(facts: AuditFacts) -> Answer:
@@ -78,23 +76,17 @@ def _model(facts: AuditFacts) -> Answer:
     flags = facts.processor.flags
     if flags is None:
         return not_told(Told("/proc/cpuinfo"))
-    found = []
+    found, unknown = [], []
     for plan in plans:
-        hidden = _hidden(plan.cpu_model, flags)
-        if hidden:
+        seen = fast_flags_of(plan.cpu_model, flags)
+        if seen is None:
+            unknown.append(plan.cpu_model)
+        elif hidden := [flag for flag in FAST_FLAGS if flag in flags - seen]:
             what = f"the guest of {plan.name} does not see what the host has: {', '.join(hidden)}"
             found.append(Found(plan.name, what, (Evidence(f"{plan.name}: cpu.model", plan.cpu_model),)))
+    if unknown and not found:
+        return Unknown(f"what the CPU model {unknown[0]} has is not known here")
     return tuple(found)
-
-
-def _hidden(model: str, flags: frozenset[str]) -> list[str]:
-    name, *features = model.split(",")
-    off = {feature[1:] for feature in features if feature.startswith("-")} | {
-        feature.partition("=")[0] for feature in features if feature.endswith("=off")
-    }
-    on = {feature[1:] for feature in features if feature.startswith("+")}
-    lacking = set(_FAST_FLAGS) - on if name in _BASELINE else set()
-    return [flag for flag in _FAST_FLAGS if flag in flags and flag in (lacking | {word.replace("-", "_") for word in off})]
 
 
 RULES = (
