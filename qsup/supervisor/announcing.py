@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 
 from qsup.reconcile.phase import Phase, phase_of
 from qsup.supervisor.events import EventLog
@@ -16,7 +15,7 @@ def note_phase(events: EventLog, vm: VmState) -> None:
     phase = phase_of(observed_of(vm))
     if phase != vm.phase:
         announce(events, vm, vm.phase, phase)
-        vm.phase, vm.phase_since_s = phase, time.time()
+        vm.enter(phase)
 
 
 def announce(events: EventLog, vm: VmState, before: str, after: Phase) -> None:

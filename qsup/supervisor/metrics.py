@@ -52,7 +52,7 @@ class Metrics:
         fleet = self._services.fleet
         sources = Sources(self._waits, self._guests, self._processes, read_link_counters())
         vms = [vm for _, vm in sorted(fleet.items())]
-        return [*self._daemon(), *self._host(), *vm_families(vms, sources, time.time())]
+        return [*self._daemon(), *self._host(), *vm_families(vms, sources)]
 
     def _daemon(self) -> list[Family]:
         own = read_own_process()

@@ -5,6 +5,7 @@ What a VM's monitor told last stays when it falls silent: `qsup_vm_silent_second
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable, Mapping
 
 import trio
@@ -60,18 +61,14 @@ class Sources:
     links: Mapping[str, LinkCounters]
 
 
-def vm_families(fleet: Iterable[VmState], sources: Sources, now_s: float) -> list[Family]:
-    """All families of the VMs.
-
-    Args:
-        now_s: Unix time.
-    """
+def vm_families(fleet: Iterable[VmState], sources: Sources) -> list[Family]:
+    """All families of the VMs. Ages are by clocks that never step."""
     book = Book.of((*_TABLE, *GUEST_TABLE))
     for vm in fleet:
         book.vm = vm.name
-        _state(book, vm, now_s)
+        _state(book, vm)
         _threads(book, vm, sources.waits)
-        _memory(book, vm, now_s)
+        _memory(book, vm)
         _last_start(book, vm)
         _process(book, sources.processes.sample(vm))
         sample = sources.guests.sample(vm)
@@ -82,14 +79,14 @@ def vm_families(fleet: Iterable[VmState], sources: Sources, now_s: float) -> lis
     return list(book.families.values())
 
 
-def _state(book: Book, vm: VmState, now_s: float) -> None:
+def _state(book: Book, vm: VmState) -> None:
     run = vm.run
     plan, spec = run.plan, vm.config.spec
     placement = plan.placement if plan is not None else spec.cpu.placement if spec is not None else ""
     machine, accel = (plan.machine, plan.accel) if plan is not None else ("", "")
     book.add("info", 1, machine=machine, accel=accel, placement=placement)
     book.add("phase", 1, phase=vm.phase, wanted=vm.power.wanted)
-    book.add("phase_age_seconds", max(now_s - vm.phase_since_s, 0.0))
+    book.add("phase_age_seconds", time.monotonic() - vm.phase_entered_s)
     if _is_alive(vm):
         since_s = run.link.silent_since_s if run.link is not None else None
         book.add("silent_seconds", trio.current_time() - since_s if since_s is not None else 0.0)
@@ -127,7 +124,7 @@ def _threads(book: Book, vm: VmState, waits: WaitWatch) -> None:
     book.add("throttled_seconds_total", waits.throttled_s(vm.name))
 
 
-def _memory(book: Book, vm: VmState, now_s: float) -> None:
+def _memory(book: Book, vm: VmState) -> None:
     truth = vm.run.truth
     if vm.run.plan is None or not _is_alive(vm):
         return
@@ -135,7 +132,8 @@ def _memory(book: Book, vm: VmState, now_s: float) -> None:
     if truth.count is not None and truth.count.problem is None:
         book.add("memory_misplaced_bytes", truth.misplaced_bytes)
         book.add("memory_local_ratio", truth.local_ratio)
-        book.add("memory_count_age_seconds", max(now_s - truth.count.counted_at_s, 0.0))
+        if truth.counted_s is not None:
+            book.add("memory_count_age_seconds", trio.current_time() - truth.counted_s)
 
 
 def _last_start(book: Book, vm: VmState) -> None:

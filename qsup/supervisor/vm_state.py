@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections import deque
 from collections.abc import Callable
 
@@ -156,7 +157,8 @@ def _sameness_of(error: QsupError) -> tuple[object, ...]:
 class VmState:
     """One VM in the daemon. `ring` wakes its task; `wait_for` waits for a condition on it.
 
-    `busy`: an action is under way, and `phase` is that of before it.
+    `busy`: an action is under way, and `phase` is that of before it; it is in it since `phase_since_s` (Unix time), or
+    `phase_entered_s` of the clock that never steps.
     """
 
     name: str
@@ -167,6 +169,7 @@ class VmState:
     stray: str | None = None
     phase: str = "absent"
     phase_since_s: float = 0.0
+    phase_entered_s: float = field(factory=time.monotonic)
     reason: str = ""
     forgotten: bool = False
     busy: bool = False
@@ -174,6 +177,10 @@ class VmState:
     look_wanted: bool = True
     _bell: trio.Event = field(factory=trio.Event)
     _changed: trio.Event = field(factory=trio.Event)
+
+    def enter(self, phase: str) -> None:
+        """It is in this phase from now on. How long is told by the clock that never steps."""
+        self.phase, self.phase_since_s, self.phase_entered_s = phase, time.time(), time.monotonic()
 
     def ring(self) -> None:
         """Something changed: the VM's task looks again."""
