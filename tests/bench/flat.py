@@ -2,8 +2,9 @@
 
 The cycles are those of the daemon, made one after the other without their pauses: the second's sweep over all threads (some of
 which are moved, and put back), a sample of who waits with its comparison and its history (whose clock goes five seconds a
-cycle, so that the hour that is kept is full long before the end), and now and then a scrape. The VMs are processes with twelve
-sleeping threads each.
+cycle, so that the hour that is kept is full long before the end), every other time as for a watching `qsup top`, with its frame
+and a line of the stream of waits, and now and then a count of pages and a scrape. The VMs are processes with twelve sleeping
+threads each.
 """
 
 from __future__ import annotations
@@ -16,18 +17,23 @@ from contextlib import ExitStack
 import trio
 
 from qsup.api.metrics_text import text_of
+from qsup.api.top_wire import top_json
+from qsup.api.wait_wire import wait_line
+from qsup.api.wire import to_bytes
 from qsup.host.own_process import read_own_process
 from qsup.supervisor.fleet_watch import FleetWatch
 from qsup.supervisor.metrics import Metrics
+from qsup.supervisor.page_watch import check_pages
 from qsup.supervisor.services import Services
 from qsup.supervisor.tending import tend_threads
+from qsup.supervisor.top import Top
 from qsup.supervisor.wait_watch import INTERVAL_S, WaitReport, WaitWatch
 from tests.bench.cycles import SLEEPERS
 from tests.supervisor.standing_in import MINE, services_without_systemd, tid_of, vm_of_a_shell
 
 VMS, THREADS = 10, 12
 CYCLES, SETTLED = 10_000, 2_000
-MOVE_EACH, SCRAPE_EACH = 50, 20
+MOVE_EACH, SCRAPE_EACH, COUNT_EACH, WATCHED_EACH = 50, 20, 20, 2
 LIMIT_BYTES = 1 << 20
 LIMIT_OBJECTS = 2_000
 
@@ -67,6 +73,7 @@ class _Cycle:
         self._watch = FleetWatch(services)
         self._waits = WaitWatch(services.fleet)
         self._metrics = Metrics(services, self._waits)
+        self._top = Top(services.fleet)
 
     async def turn(self, number: int) -> None:
         """One of everything."""
@@ -78,9 +85,16 @@ class _Cycle:
             if vm.look_wanted:
                 vm.look_wanted = False
                 await tend_threads(self._services, vm)
-        interval = self._waits._compare(self._waits._targets.current(), watched=False)
+        if number % COUNT_EACH == 0:
+            await check_pages(self._services, vms[number // COUNT_EACH % len(vms)])
+        watched = number % WATCHED_EACH == 0
+        interval = self._waits._compare(self._waits._targets.current(), watched)
         if interval is not None:
-            self._waits._publish(WaitReport(number * INTERVAL_S, interval))
+            report = WaitReport(number * INTERVAL_S, interval)
+            self._waits._publish(report)
+            if watched:
+                to_bytes(top_json(self._top.frame(report, None)))
+                wait_line(report, None)
         if number % SCRAPE_EACH == 0:
             text_of(self._metrics.families())
 

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from qsup.host import other_threads, thread_counters
+from qsup.host import quotas as quotas_module
 from qsup.host.net_counters import LinkCounters, read_link_counters
 from qsup.host.other_threads import OtherThreads
 from qsup.host.quotas import Quotas
@@ -362,6 +363,31 @@ def test_quotas_of_either_version(tmp_path: Path) -> None:
     assert quotas.throttled_ns(7) == 401_000
     quotas.keep_only([8])
     assert quotas.throttled_ns(8) == 77
+    quotas.close()
+    assert fds() == before
+
+
+def test_a_quota_that_is_set_later_is_seen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    stat = tmp_path / "sys/fs/cgroup/q.slice/a.scope/cpu.stat"
+    write_tree(
+        {
+            "/proc/self/mountinfo": "30 24 0:26 / /sys/fs/cgroup rw - cgroup2 cgroup2 rw\n",
+            "/proc/7/cgroup": "0::/q.slice/a.scope\n",
+            "/sys/fs/cgroup/q.slice/a.scope/cpu.stat": "usage_usec 9\n",
+            "/sys/fs/cgroup/q.slice/cpu.stat": "usage_usec 9\n",
+            "/sys/fs/cgroup/cpu.stat": "usage_usec 9\n",
+        },
+        str(tmp_path),
+    )
+    before, quotas = fds(), Quotas(str(tmp_path))
+    assert quotas.throttled_ns(7) == 0
+    assert fds() == before + 2, "those of the scope and of its slice; the host's root never counts"
+    stat.write_text("usage_usec 9\nthrottled_usec 5\n")
+    assert quotas.throttled_ns(7) == 0, "not asked each time"
+    monkeypatch.setattr(quotas_module, "ASKED_AGAIN_S", 0.0)
+    assert quotas.throttled_ns(7) == 0, "what it held before is of no span that is known"
+    stat.write_text("usage_usec 9\nthrottled_usec 6\n")
+    assert quotas.throttled_ns(7) == 1000
     quotas.close()
     assert fds() == before
 

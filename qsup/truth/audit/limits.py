@@ -69,7 +69,12 @@ def _cpuset(facts: AuditFacts) -> Answer:
 def _cpuset_of(facts: AuditFacts, plan: VmPlan, process: ProcessFacts) -> Found | None:
     if process.cpuset is None:
         return None
-    planned = plan.emulator.union(*(vcpu.pin for vcpu in plan.vcpus)) & facts.host.index.online
+    pins = [
+        *(vcpu.pin for vcpu in plan.vcpus),
+        *(iothread.pin for iothread in plan.iothreads),
+        *(nic.worker_pin for nic in plan.nics if nic.vhost),
+    ]
+    planned = plan.emulator.union(*pins) & facts.host.index.online
     barred = planned - process.cpuset
     if not barred:
         return None
