@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import trio
-from attrs import define
+from attrs import define, field
 
 from qsup.host.agents import read_agents
 from qsup.truth.suspects import AgentFacts
@@ -17,14 +17,16 @@ class AgentsCache:
 
     _facts: AgentFacts | None = None
     _asked_s: float = 0.0
+    _asking: trio.Lock = field(factory=trio.Lock)
 
     async def facts(self) -> AgentFacts:
-        """The agents of this host.
+        """The agents of this host; where the threads of many VMs were moved at once, they are asked once for all.
 
         Touches: /proc/*/comm, tuned's profiles; in a worker thread.
         """
-        now_s = trio.current_time()
-        if self._facts is None or now_s - self._asked_s > FRESH_S:
-            self._facts = await trio.to_thread.run_sync(read_agents)
-            self._asked_s = now_s
-        return self._facts
+        async with self._asking:
+            now_s = trio.current_time()
+            if self._facts is None or now_s - self._asked_s > FRESH_S:
+                self._facts = await trio.to_thread.run_sync(read_agents)
+                self._asked_s = now_s
+            return self._facts

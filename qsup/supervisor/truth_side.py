@@ -11,6 +11,7 @@ from qsup.host.thread_masks import ThreadMask
 from qsup.host.thread_schedulers import ThreadScheduler
 from qsup.truth.drift import DriftMemory
 from qsup.truth.memory import MemoryCount
+from qsup.truth.pcpu_history import PcpuHistory
 
 
 @define(eq=False)
@@ -18,7 +19,8 @@ class TruthSide:
     """Kept as long as the process is watched; moments are those of trio's clock.
 
     `repairs` counts the threads that were put back. `kernel_threads`: the kernel threads that work for it, by id with their
-    names; `scanned_s`: when they were looked for. `online`, `cpuset`: what was so when all threads were last in place.
+    names; `scanned_s`: when they were looked for. `online`, `cpuset`: the host's pCPUs and those that its cgroup allows, as
+    they are and as they were lately.
     `refusals_told`: the kinds of thread of which it was said that the kernel does not let them be placed.
     `process_threads`, `masks`: how many threads its process had at the last look, and the affinities of all that work for it;
     `schedulers`: those of its real-time vCPUs;
@@ -32,8 +34,8 @@ class TruthSide:
     repairs: int = 0
     kernel_threads: Mapping[int, str] = field(factory=dict)
     scanned_s: float | None = None
-    online: frozenset[int] = frozenset()
-    cpuset: frozenset[int] | None = None
+    online: PcpuHistory = field(factory=PcpuHistory)
+    cpuset: PcpuHistory = field(factory=PcpuHistory)
     process_threads: int = 0
     masks: tuple[ThreadMask, ...] = ()
     schedulers: tuple[ThreadScheduler, ...] = ()

@@ -18,6 +18,7 @@ from tests.live.views import codes_of, events_of, wait_view
 
 pytestmark = [pytest.mark.live, pytest.mark.root]
 
+TASKSET = "somebody's taskset or sched_setaffinity: no agent that is known to move threads runs here"
 PINNED = 'vcpus = 2\nplacement = "pinned"\npin = ["1", "0"]'
 
 
@@ -65,7 +66,7 @@ def test_a_moved_thread_is_named_and_put_back(daemon: Daemon) -> None:
     os.sched_setaffinity(vcpu["tid"], {0})
     until(lambda: os.sched_getaffinity(vcpu["tid"]) == {1}, "it is back")
     event = last_event(daemon, "moved", "vm.thread-moved-back")
-    assert event["message"] == f"vcpu 0 (thread {vcpu['tid']}) was on pCPUs 0 and is back on 1"
+    assert event["message"] == f"vcpu 0 (thread {vcpu['tid']}) was on pCPUs 0 and is back on 1. Likely: {TASKSET}"
     assert event["fields"] == {
         "thread": "vcpu 0",
         "class": "vcpu",
@@ -73,6 +74,7 @@ def test_a_moved_thread_is_named_and_put_back(daemon: Daemon) -> None:
         "name": "CPU 0/KVM",
         "from": "0",
         "to": "1",
+        "suspects": TASKSET,
     }
     view = wait_view(daemon, "moved", lambda view: view["repairs"] == 1, "it is counted")
     assert (view["drifting"], view["left_alone"]) == (0, 0)
@@ -140,7 +142,7 @@ def test_a_thread_that_is_moved_again_and_again_is_left_alone(daemon: Daemon) ->
 
     until(move_until_left, "qsup stops fighting")
     event = last_event(daemon, "fought", "vm.thread-left-alone")
-    assert event["fields"]["suspects"]
+    assert event["fields"]["suspects"] == TASKSET
     assert "left alone for 10 min" in event["message"]
     view = wait_view(daemon, "fought", lambda view: view["left_alone"] == 1, "it is counted")
     assert (view["repairs"], view["drifting"], view["phase"]) == (5, 1, "running")
@@ -159,6 +161,7 @@ def test_without_repair_a_moved_thread_is_only_reported(daemon: Daemon) -> None:
     os.sched_setaffinity(tid, {1})
     event = last_event(daemon, "told", "vm.thread-moved")
     assert (event["fields"]["thread"], event["fields"]["from"], event["fields"]["to"]) == ("vcpu 1", "0", "1")
+    assert event["fields"]["suspects"] == TASKSET
     wait_view(daemon, "told", lambda view: view["drifting"] == 1, "it drifts")
     assert os.sched_getaffinity(tid) == {1}
     assert table_of(daemon, "told", 1)["counts"]["drift"] == 1

@@ -44,6 +44,8 @@ async def test_new_then_moved_then_gone(services: Services, vm: VmState) -> None
     await tend_threads(services, vm)
     assert os.sched_getaffinity(tid_of(vm)) == PIN
     assert (codes(services), vm.run.truth.repairs) == (["vm.thread-moved-back"], 1)
+    (event,) = services.events.history()
+    assert event.message.endswith(f"and is back on {min(PIN)}. Likely: {event.fields['suspects']}")
     assert vm.run.placed
     assert vm.run.process is not None
     vm.run.process.send_signal(9)
