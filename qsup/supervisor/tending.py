@@ -15,7 +15,7 @@ from qsup.supervisor.observe import rules_of
 from qsup.supervisor.services import Services
 from qsup.supervisor.thread_events import tell_left_alone, tell_moved, tell_refused, tell_reported
 from qsup.supervisor.vm_state import RunSide, VmState
-from qsup.truth.drift import WINDOW_S, judge, judge_again_s, with_refused, with_settled
+from qsup.truth.drift import WINDOW_S, GivenUp, judge, judge_again_s, with_refused, with_settled
 from qsup.truth.suspects import Scene, suspects_of
 from qsup.truth.threads import ThreadRow
 
@@ -95,7 +95,7 @@ def _note_scene(run: RunSide, now_s: float) -> None:
 
 
 async def _tell(
-    services: Services, vm: VmState, moved: Sequence[ThreadRow], reported: Sequence[ThreadRow], given_up: Sequence[ThreadRow]
+    services: Services, vm: VmState, moved: Sequence[ThreadRow], reported: Sequence[ThreadRow], given_up: Sequence[GivenUp]
 ) -> None:
     """Who is likely to have done it is looked up only now, when the threads are back."""
     run, events = vm.run, services.events
@@ -106,8 +106,9 @@ async def _tell(
         tell_moved(events, vm, row, now_in_force.get(row.tid, row), suspects_of(row, scene, agents))
     for row in reported:
         tell_reported(events, vm, row, suspects_of(row, scene, agents))
-    for row in given_up:
-        tell_left_alone(events, vm, row, suspects_of(row, scene, agents))
+    for lost in given_up:
+        of_the_fight = _scene_since(run, lost.since_s - WINDOW_S)
+        tell_left_alone(events, vm, lost, suspects_of(lost.row, of_the_fight, agents))
 
 
 def _scene_since(run: RunSide, since_s: float) -> Scene:

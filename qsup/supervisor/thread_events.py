@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from qsup.cpuset import format_cpulist
 from qsup.supervisor.events import EventLog
 from qsup.supervisor.vm_state import VmState
-from qsup.truth.drift import LEFT_ALONE_S, MOVES_LIMIT, WINDOW_S
+from qsup.truth.drift import LEFT_ALONE_S, FightLimit, GivenUp
 from qsup.truth.threads import ThreadRow
 
 _NO_REPAIR = "it is left there, as [vm] repair = false says"
@@ -38,10 +38,11 @@ def tell_reported(events: EventLog, vm: VmState, row: ThreadRow, suspects: Seque
         events.publish("vm.priority-lost", message, vm.name, fields)
 
 
-def tell_left_alone(events: EventLog, vm: VmState, row: ThreadRow, suspects: Sequence[str]) -> None:
+def tell_left_alone(events: EventLog, vm: VmState, lost: GivenUp, suspects: Sequence[str]) -> None:
     """Somebody moves it again and again, and wins for a while."""
+    row = lost.row
     message = (
-        f"{_name(row)} {_how_it_left(row)} more than {MOVES_LIMIT} times in {WINDOW_S:.0f} s and is {_where(row)} now: "
+        f"{_name(row)} {_how_it_left(row)} {_how_often(lost.limit)} and is {_where(row)} now: "
         f"left alone for {LEFT_ALONE_S / 60:.0f} min. {_likely(suspects)}"
     )
     fields = _scheduler_fields(row, row.planned_scheduler, row.scheduler) if _only_demoted(row) else _moved_fields(row)
@@ -68,6 +69,11 @@ def _only_demoted(row: ThreadRow) -> bool:
 
 def _how_it_left(row: ThreadRow) -> str:
     return f"lost its {row.planned_scheduler}" if _only_demoted(row) else f"left its pCPUs {_list(row.pin)}"
+
+
+def _how_often(limit: FightLimit) -> str:
+    time = f"{limit.within_s:.0f} s" if limit.within_s <= 60 else f"{limit.within_s / 60:.0f} min"
+    return f"more than {limit.moves} times in {time}"
 
 
 def _where(row: ThreadRow) -> str:

@@ -15,10 +15,10 @@ from attrs import evolve, field, frozen
 
 from qsup.truth.threads import ThreadRow
 
-MOVES_LIMIT = 5
-"""So often within `WINDOW_S` a thread is put back; the next time it is left alone."""
-
 WINDOW_S = 60.0
+MOVES_LIMIT = 5
+SLOW_WINDOW_S = 3600.0
+SLOW_MOVES_LIMIT = 20
 LEFT_ALONE_S = 600.0
 """Seconds for which a thread is left alone that others keep moving, or that the kernel does not let be placed."""
 
@@ -26,11 +26,24 @@ Left = Literal["no", "fought", "refused"]
 
 
 @frozen
+class FightLimit:
+    """So often within so many seconds a thread is put back; the next time it is left alone."""
+
+    moves: int
+    within_s: float
+
+
+FIGHT_LIMITS = (FightLimit(MOVES_LIMIT, WINDOW_S), FightLimit(SLOW_MOVES_LIMIT, SLOW_WINDOW_S))
+"""The second one is for whoever moves it only now and then, and for ever."""
+
+
+@frozen
 class ThreadMemory:
     """What is remembered of one thread: times are monotonic seconds of the observer's clock.
 
     `pin`: the pin that it had then; another one is another plan. `settled`: it was seen in its place. `tried_s`: when it was
-    put there lately. `reported`: the mask and scheduler that were last reported and not repaired.
+    put there lately, never more moments than the limits count; placing a new thread is forgotten once it is there. `reported`:
+    the mask and scheduler that were last reported and not repaired.
     """
 
     pin: frozenset[int]
@@ -46,6 +59,15 @@ DriftMemory = Mapping[int, ThreadMemory]
 
 
 @frozen
+class GivenUp:
+    """A thread that is left alone from now on: beyond which limit it was moved, and when the first of these moves was seen."""
+
+    row: ThreadRow
+    limit: FightLimit
+    since_s: float
+
+
+@frozen
 class Judgement:
     """What to do with the threads that are elsewhere, as tuples of their rows, and what to remember.
 
@@ -57,7 +79,7 @@ class Judgement:
     place: tuple[ThreadRow, ...] = ()
     moved: tuple[ThreadRow, ...] = ()
     reported: tuple[ThreadRow, ...] = ()
-    given_up: tuple[ThreadRow, ...] = ()
+    given_up: tuple[GivenUp, ...] = ()
 
 
 @frozen
@@ -65,7 +87,7 @@ class _Sorted:
     place: list[ThreadRow] = field(factory=list)
     moved: list[ThreadRow] = field(factory=list)
     reported: list[ThreadRow] = field(factory=list)
-    given_up: list[ThreadRow] = field(factory=list)
+    given_up: list[GivenUp] = field(factory=list)
 
 
 def judge(memory: DriftMemory, rows: Iterable[ThreadRow], now_s: float, *, repair: bool, first_look: bool = False) -> Judgement:
@@ -86,7 +108,7 @@ def judge(memory: DriftMemory, rows: Iterable[ThreadRow], now_s: float, *, repai
         if row.verdict == "drift":
             kept[row.tid] = _judge_drifted(known, row, now_s, repair, out)
         elif row.verdict == "ok":
-            kept[row.tid] = evolve(known or ThreadMemory(row.pin, settled=True), settled=True, reported=None)
+            kept[row.tid] = evolve(_settled(known or ThreadMemory(row.pin, settled=True)), reported=None)
         elif known is not None:
             kept[row.tid] = known
     return Judgement(kept, tuple(out.place), tuple(out.moved), tuple(out.reported), tuple(out.given_up))
@@ -96,7 +118,7 @@ def _known(known: ThreadMemory | None, row: ThreadRow, now_s: float) -> ThreadMe
     """What is remembered and still counts."""
     if known is None or known.pin != row.pin:
         return None
-    recent = tuple(moment for moment in known.tried_s if now_s - moment < WINDOW_S)
+    recent = tuple(moment for moment in known.tried_s if now_s - moment < SLOW_WINDOW_S)
     if known.left != "no" and now_s >= known.left_until_s:
         return evolve(known, left="no", tried_s=recent)
     return evolve(known, tried_s=recent)
@@ -112,8 +134,9 @@ def _judge_drifted(known: ThreadMemory | None, row: ThreadRow, now_s: float, rep
         if known.reported != (row.affinity, row.scheduler):
             out.reported.append(row)
         return evolve(known, reported=(row.affinity, row.scheduler))
-    if len(known.tried_s) >= MOVES_LIMIT:
-        out.given_up.append(row)
+    lost = _lost_fight(known, row, now_s)
+    if lost is not None:
+        out.given_up.append(lost)
         return evolve(known, left="fought", left_until_s=now_s + LEFT_ALONE_S, tried_s=())
     out.place.append(row)
     if known.settled:
@@ -121,10 +144,23 @@ def _judge_drifted(known: ThreadMemory | None, row: ThreadRow, now_s: float, rep
     return evolve(known, tried_s=(*known.tried_s, now_s), reported=None)
 
 
+def _lost_fight(known: ThreadMemory, row: ThreadRow, now_s: float) -> GivenUp | None:
+    for limit in FIGHT_LIMITS:
+        counted = [moment for moment in known.tried_s if now_s - moment < limit.within_s]
+        if len(counted) >= limit.moves:
+            return GivenUp(row, limit, counted[0])
+    return None
+
+
+def _settled(known: ThreadMemory) -> ThreadMemory:
+    """It is where it belongs; if for the first time, then so far it was placed, and not moved by anybody."""
+    return known if known.settled else evolve(known, settled=True, tried_s=())
+
+
 def with_settled(memory: DriftMemory, rows: Iterable[ThreadRow]) -> DriftMemory:
     """The memory after a look that followed at once: what was placed and is there now is settled."""
     there = {row.tid for row in rows if row.verdict == "ok"}
-    return {tid: evolve(known, settled=True) if tid in there else known for tid, known in memory.items()}
+    return {tid: _settled(known) if tid in there else known for tid, known in memory.items()}
 
 
 def with_refused(memory: DriftMemory, refused: Iterable[ThreadRow], now_s: float) -> DriftMemory:

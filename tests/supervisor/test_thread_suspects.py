@@ -15,7 +15,7 @@ from qsup.supervisor.agents import AgentsCache
 from qsup.supervisor.services import Services
 from qsup.supervisor.tending import tend_threads
 from qsup.supervisor.vm_state import VmState
-from qsup.truth.drift import WINDOW_S
+from qsup.truth.drift import MOVES_LIMIT, SLOW_MOVES_LIMIT, WINDOW_S
 from qsup.truth.suspects import AgentFacts
 from tests.supervisor.standing_in import MINE, PIN, codes, needs_two, services_without_systemd, tid_of, vm_of_a_shell
 
@@ -116,6 +116,23 @@ async def test_a_cpuset_that_was_changed_once_is_named_through_the_whole_fight(
     while "vm.thread-left-alone" not in codes(services):
         assert (await move(services, vm)).startswith("a change of its cgroup's cpuset")
         await trio.sleep(1)
+    assert codes(services) == ["vm.thread-moved-back"] * MOVES_LIMIT + ["vm.thread-left-alone"]
+
+
+async def test_a_slow_mover_is_given_up_as_well_and_what_began_it_is_named(
+    services: Services, vm: VmState, host: Host, autojump_clock: MockClock
+) -> None:
+    await tend_threads(services, vm)
+    host.cpuset = MINE
+    suspects = []
+    while "vm.thread-left-alone" not in codes(services):
+        suspects.append(await move(services, vm))
+        await trio.sleep(WINDOW_S / 4)
+    assert codes(services) == ["vm.thread-moved-back"] * SLOW_MOVES_LIMIT + ["vm.thread-left-alone"]
+    (*_, event) = services.events.history()
+    assert f"left its pCPUs {min(PIN)} more than {SLOW_MOVES_LIMIT} times in 60 min and is" in event.message
+    assert suspects[-2] == TASKSET, "a single move was so long after it"
+    assert suspects[-1].startswith("a change of its cgroup's cpuset")
 
 
 async def test_a_hotplug_that_a_calm_look_saw_is_named_when_a_move_follows(

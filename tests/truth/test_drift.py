@@ -13,8 +13,12 @@ from hypothesis import strategies as st
 from qsup.truth.drift import (
     LEFT_ALONE_S,
     MOVES_LIMIT,
+    SLOW_MOVES_LIMIT,
+    SLOW_WINDOW_S,
     WINDOW_S,
     DriftMemory,
+    FightLimit,
+    GivenUp,
     Judgement,
     fought_tids,
     judge,
@@ -97,15 +101,37 @@ def fight(moves: int, every_s: float = 2.0) -> list[tuple[float, ThreadRow]]:
 def test_a_thread_that_is_moved_again_and_again_is_left_alone_and_said_so_once() -> None:
     assert after(fight(MOVES_LIMIT)).moved == (AWAY,)
     judged = after(fight(MOVES_LIMIT + 1))
-    assert (judged.place, judged.given_up) == ((), (AWAY,))
+    assert (judged.place, judged.given_up) == ((), (GivenUp(AWAY, FightLimit(MOVES_LIMIT, WINDOW_S), 1.0),))
     assert fought_tids(judged.memory) == {101}
     later = judge(judged.memory, [AWAY], 30, repair=True)
     assert (later.place, later.given_up) == ((), ())
 
 
-def test_slow_movers_are_never_given_up() -> None:
-    slow = fight(MOVES_LIMIT * 4, every_s=WINDOW_S / MOVES_LIMIT + 1)
-    assert after(slow).moved == (AWAY,)
+def test_a_new_thread_is_put_back_as_often_as_an_old_one() -> None:
+    """Placing it was no move, whether it is seen in its place at once or at the next look."""
+    placed = judge({}, [AWAY], 0, repair=True).memory
+    for memory in (with_settled(placed, [HOME]), judge(placed, [HOME], 0.5, repair=True).memory):
+        looks = [judge(memory, [AWAY], 1, repair=True)]
+        while not looks[-1].given_up:
+            memory = with_settled(looks[-1].memory, [HOME])
+            looks.append(judge(memory, [AWAY], 1.0 + len(looks), repair=True))
+        assert sum(len(judged.moved) for judged in looks) == MOVES_LIMIT
+
+
+def test_slow_movers_are_given_up_after_more_moves() -> None:
+    """One every 15 s, as an agent that balances now and then: it is put back so often as is said, and no more."""
+    every_s = WINDOW_S / 4
+    assert after(fight(SLOW_MOVES_LIMIT, every_s)).moved == (AWAY,)
+    judged = after(fight(SLOW_MOVES_LIMIT + 1, every_s))
+    (lost,) = judged.given_up
+    assert (judged.place, lost.limit, lost.since_s) == ((), FightLimit(SLOW_MOVES_LIMIT, SLOW_WINDOW_S), every_s / 2)
+
+
+def test_who_moves_a_thread_rarely_is_never_given_up_and_no_more_is_remembered_than_counts() -> None:
+    every_s = SLOW_WINDOW_S / SLOW_MOVES_LIMIT + 1
+    judged = after(fight(SLOW_MOVES_LIMIT * 4, every_s))
+    assert judged.moved == (AWAY,)
+    assert len(judged.memory[101].tried_s) <= SLOW_MOVES_LIMIT
 
 
 def test_after_its_time_a_thread_is_put_back_again() -> None:
@@ -118,7 +144,7 @@ def test_after_its_time_a_thread_is_put_back_again() -> None:
 def test_placing_that_does_not_hold_is_given_up_as_well() -> None:
     clamped = [(float(second), AWAY) for second in range(MOVES_LIMIT + 1)]
     judged = after(clamped)
-    assert (judged.place, judged.moved, judged.given_up) == ((), (), (AWAY,))
+    assert (judged.place, judged.moved, [lost.row for lost in judged.given_up]) == ((), (), [AWAY])
 
 
 def test_what_the_kernel_refuses_is_left_for_a_while_then_tried_again() -> None:
@@ -153,12 +179,13 @@ def test_whatever_is_seen(looks: list[list[tuple[int, frozenset[int]]]], repair:
         memory = judged.memory
         assert set(memory) == {row.tid for row in rows}
         assert set(judged.moved) <= set(judged.place)
-        assert not set(judged.place) & (set(judged.given_up) | set(judged.reported))
+        assert not set(judged.place) & ({lost.row for lost in judged.given_up} | set(judged.reported))
         assert not {row.tid for row in judged.place} & fought_tids(memory)
         gone = moves.keys() - memory.keys()
         for tid in gone:
             del moves[tid]
-        for row in judged.place:
+        assert all(len(known.tried_s) <= SLOW_MOVES_LIMIT for known in memory.values())
+        for row in judged.moved:
             assert row.tid is not None
             moves.setdefault(row.tid, []).append(second)
     for times in moves.values():
