@@ -5,6 +5,9 @@ takes one question a thread (its affinity) and one a process (how many threads i
 went shows there. What only time can change has its moment (`judge_again_s`). Where a guest does not run yet, or is being
 stopped, its VM is looked at every second; and every VM once in five minutes whatever was seen, so that nothing hangs on this
 being right.
+
+A VM's task that is in an action may await its QEMU for half a minute (`stop` drains disks). The look does not wait for that: it
+needs no QEMU, and is taken from here, by the same function and under the VM's lock.
 """
 
 from __future__ import annotations
@@ -21,6 +24,7 @@ from qsup.process.log_dir import logs_are_long
 from qsup.supervisor.observe import rules_of
 from qsup.supervisor.seconds import next_second
 from qsup.supervisor.services import Services
+from qsup.supervisor.upkeep import look_after
 from qsup.supervisor.vm_state import RunSide, VmState
 
 PERIOD_S = 1.0
@@ -33,15 +37,20 @@ class FleetWatch:
     """Sees what differs from the last look at each VM."""
 
     def __init__(self, services: Services) -> None:
+        self._services = services
         self._fleet = services.fleet
         self._online = online_pcpus()
         self._turn = 0
 
     async def run(self) -> None:
-        """Watch for ever."""
-        while True:
-            self.sweep()
-            await next_second()
+        """Watch for ever, and look at the VMs whose tasks cannot now."""
+        async with trio.open_nursery() as nursery:
+            while True:
+                self.sweep()
+                for vm in self._fleet.values():
+                    if _has_no_time(vm):
+                        nursery.start_soon(look_after, self._services, vm)
+                await next_second()
 
     def sweep(self) -> None:
         """One turn over all VMs: those of whom anything differs are to be looked at.
@@ -62,6 +71,11 @@ class FleetWatch:
         turns, count = round(FULL_LOOK_S / PERIOD_S), len(self._fleet)
         turn, self._turn = self._turn, (self._turn + 1) % turns
         return itertools.islice(self._fleet.values(), count * turn // turns, count * (turn + 1) // turns)
+
+
+def _has_no_time(vm: VmState) -> bool:
+    """A look is wanted, and the VM's task is in an action. While a guest is being started, the action itself looks."""
+    return vm.look_wanted and vm.busy and vm.run.started and not vm.looking.locked()
 
 
 def differs(vm: VmState, now_s: float) -> bool:

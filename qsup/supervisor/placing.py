@@ -32,8 +32,9 @@ async def place_threads(services: Services, vm: VmState) -> None:
     if run.ids is None or any(row.verdict == "missing" for row in run.rows):
         run.ids = await _thread_ids(run.link.require_control(), run.plan)
     if run.started:
-        look_at_threads(vm)
-        await keep_in_place(services, vm)
+        async with vm.looking:
+            look_at_threads(vm)
+            await keep_in_place(services, vm)
         return
     if lacks_vhost_workers(run):
         scan_kernel_threads(run, trio.current_time())

@@ -1,4 +1,7 @@
-"""VmState: all that the daemon holds of one VM while it watches it. Only the VM's own task and requests change it."""
+"""VmState: all that the daemon holds of one VM while it watches it. Only the VM's own task and requests change it.
+
+One exception: what a look finds, while the VM's task is in an action, is changed by the fleet's watch (docs/architecture.md).
+"""
 
 from __future__ import annotations
 
@@ -158,7 +161,8 @@ class VmState:
     """One VM in the daemon. `ring` wakes its task; `wait_for` waits for a condition on it.
 
     `busy`: an action is under way, and `phase` is that of before it; it is in it since `phase_since_s` (Unix time), or
-    `phase_entered_s` of the clock that never steps.
+    `phase_entered_s` of the clock that never steps. `looking` is held by who looks at its
+    threads.
     """
 
     name: str
@@ -175,6 +179,7 @@ class VmState:
     busy: bool = False
     console_taken: bool = False
     look_wanted: bool = True
+    looking: trio.Lock = field(factory=trio.Lock)
     _bell: trio.Event = field(factory=trio.Event)
     _changed: trio.Event = field(factory=trio.Event)
 
@@ -187,7 +192,7 @@ class VmState:
         self._bell.set()
 
     def want_look(self) -> None:
-        """The VM's task looks at its threads and logs as soon as it waits for something."""
+        """Its threads and logs are looked at: by its task as soon as it waits, by the fleet's watch where that takes long."""
         self.look_wanted = True
         self._bell.set()
 

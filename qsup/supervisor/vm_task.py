@@ -11,7 +11,7 @@ import math
 import trio
 from attrs import define
 
-from qsup.errors import KernelRefused, Refused
+from qsup.errors import Refused
 from qsup.reconcile.actions import Action, Decision, Nothing
 from qsup.reconcile.decide import decide
 from qsup.supervisor.announcing import note_phase
@@ -72,15 +72,7 @@ async def _wait(services: Services, vm: VmState, look_again_at_s: float | None) 
     with trio.move_on_at(math.inf if look_again_at_s is None else look_again_at_s):
         await vm.wait_bell()
     if vm.look_wanted:
-        vm.look_wanted = False
-        await _look_after(services, vm)
-
-
-async def _look_after(services: Services, vm: VmState) -> None:
-    error = await contain("looking after it", look_after(services, vm))
-    # Its process may end while it is looked at, and its log be full: the next look is soon.
-    if error is not None and not isinstance(error, KernelRefused):
-        note_trouble(services.events, vm, error)
+        await look_after(services, vm)
 
 
 async def _execute(services: Services, vm: VmState, action: Action, execute: Execute) -> None:

@@ -240,6 +240,25 @@ def test_a_qemu_that_does_not_answer_still_has_its_rows_and_its_pins(tmp_path: P
         until(lambda: daemon.cli("verify", "mute", check=None).returncode == 0, "it answers again")
 
 
+def test_a_thread_is_put_back_while_an_order_waits_for_qemu(daemon: Daemon) -> None:
+    daemon.drop("waiting", daemon.halting(cpu=PINNED))
+    pid = wait_settled(daemon, "waiting")["pid"]
+    tid = thread_of(table_of(daemon, "waiting", 0), "vcpu 0")["tid"]
+    with concurrent.futures.ThreadPoolExecutor(1) as pool:
+        os.kill(pid, signal.SIGSTOP)
+        try:
+            paused = pool.submit(daemon.cli, "pause", "waiting")
+            wait_view(daemon, "waiting", lambda view: view["power"] == "paused", "the order is taken")
+            os.sched_setaffinity(tid, {0})
+            until(lambda: os.sched_getaffinity(tid) == {1}, "it is back")
+            last_event(daemon, "waiting", "vm.thread-moved-back")
+            assert not paused.done()
+        finally:
+            os.kill(pid, signal.SIGCONT)
+        assert paused.result().returncode == 0
+    daemon.wait_phase("waiting", "paused")
+
+
 def test_what_does_not_run_and_what_is_not_qsups(daemon: Daemon) -> None:
     daemon.drop("off", daemon.halting().replace("[vm]", "[vm]\nautostart = false", 1))
     wait_view(daemon, "off", lambda view: view["config_state"] == "valid", "its file is read")

@@ -14,11 +14,15 @@ import trio.testing
 from attrs import evolve
 
 from qsup.process.log_dir import SERIAL_LOG
+from qsup.reconcile.actions import Action
 from qsup.spec.parse import parse_vm
+from qsup.supervisor import upkeep
 from qsup.supervisor.fleet_watch import FULL_LOOK_S, LOGS_PERIOD_S, PERIOD_S, FleetWatch, differs
 from qsup.supervisor.services import Services
 from qsup.supervisor.tending import tend_threads
+from qsup.supervisor.upkeep import look_after
 from qsup.supervisor.vm_state import VmState
+from qsup.supervisor.vm_task import run_vm
 from tests.supervisor.standing_in import MINE, PIN, codes, needs_two, services_without_systemd, tid_of, vm_of_a_shell
 
 LATER_S = FULL_LOOK_S
@@ -157,3 +161,69 @@ async def test_the_task_sweeps_once_a_second(services: Services, vm: VmState, au
         await vm.wait_bell()
         nursery.cancel_scope.cancel()
     assert trio.current_time() - begun_s == pytest.approx(PERIOD_S)
+
+
+@needs_two
+async def test_a_thread_is_put_back_while_the_vms_task_waits_in_an_action(
+    services: Services, vm: VmState, autojump_clock: trio.testing.MockClock
+) -> None:
+    await looked_at(services, vm)
+    waiting = trio.Event()
+
+    async def wait_for_qemu(action: Action, vm: VmState) -> None:
+        waiting.set()
+        await trio.sleep_forever()
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(run_vm, services, vm, wait_for_qemu)
+        await waiting.wait()
+        nursery.start_soon(FleetWatch(services).run)
+        await trio.testing.wait_all_tasks_blocked()
+        os.sched_setaffinity(tid_of(vm), MINE)
+        await trio.sleep(PERIOD_S * 1.25)
+        await trio.testing.wait_all_tasks_blocked()
+        assert os.sched_getaffinity(tid_of(vm)) == PIN
+        assert vm.busy
+        nursery.cancel_scope.cancel()
+
+
+async def test_a_vm_whose_task_has_time_is_left_to_it(
+    services: Services, vm: VmState, monkeypatch: pytest.MonkeyPatch, autojump_clock: trio.testing.MockClock
+) -> None:
+    looked: list[VmState] = []
+
+    async def look(services: Services, vm: VmState) -> None:
+        looked.append(vm)
+
+    monkeypatch.setattr("qsup.supervisor.fleet_watch.look_after", look)
+    for busy, started in ((False, True), (True, False), (True, True)):
+        vm.busy, vm.run.started, vm.look_wanted = busy, started, True
+        with trio.move_on_after(PERIOD_S / 2):
+            await FleetWatch(services).run()
+        assert looked == ([vm] if busy and started else [])
+
+
+async def test_no_two_looks_at_a_vm_are_under_way_at_once(
+    services: Services, vm: VmState, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun: list[VmState] = []
+    going_on = trio.Event()
+
+    async def tend(services: Services, vm: VmState) -> None:
+        begun.append(vm)
+        await going_on.wait()
+
+    monkeypatch.setattr(upkeep, "tend_threads", tend)
+    vm.want_look()
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(look_after, services, vm)
+        nursery.start_soon(look_after, services, vm)
+        await trio.testing.wait_all_tasks_blocked()
+        assert (len(begun), vm.look_wanted) == (1, False)
+        vm.want_look()
+        await trio.testing.wait_all_tasks_blocked()
+        assert len(begun) == 1
+        going_on.set()
+    assert len(begun) == 2, "what was wanted meanwhile is looked at"
+    await look_after(services, vm)
+    assert len(begun) == 2
