@@ -14,7 +14,18 @@ from functools import lru_cache
 from attrs import field, frozen
 
 from qsup.natural import natural
-from qsup.truth.wait_blame import FIRST_LOOK, MOVED, SHORT_LIVED, Blamed, Ledger, Run, blame, exact_ledger_of, ledger_of
+from qsup.truth.wait_blame import (
+    FIRST_LOOK,
+    MOVED,
+    SHORT_LIVED,
+    UNLOOKED,
+    Blamed,
+    Ledger,
+    Run,
+    blame,
+    exact_ledger_of,
+    ledger_of,
+)
 from qsup.truth.wait_samples import Counters, HostSample, PcpuTimes, Thread, ThreadKey
 from qsup.truth.wait_spent import Credits, Spent, may_wait, spent_of, waited_ns
 
@@ -268,7 +279,7 @@ def _blamed(item: Spent, contended_ns: float, view: _View) -> Blamed:
     if not view.blamed:
         return Blamed((), contended_ns, FIRST_LOOK)
     if not item.stayed:
-        return Blamed((), contended_ns, MOVED)
+        return Blamed((), contended_ns, UNLOOKED if item.unlooked else MOVED)
     ledger = view.ledgers.get(item.pcpu)
     if ledger is None:
         return Blamed((), contended_ns, TOO_LITTLE)

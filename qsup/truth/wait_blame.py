@@ -3,13 +3,13 @@
 Strategy: each pCPU has a ledger over the span: its threads' run times, interrupts, what its own hypervisor took, and, held
 against the time that it was not idle, what nobody named is known to have run: short-lived processes, and threads that
 came or went. A wait is shared out in proportion to what the others ran, to nobody more than it ran. What is left, what the
-ledger itself cannot name, and every wait of a thread that moved, is "unknown": said, never guessed.
+ledger itself cannot name, and every wait of a thread that moved or may have, is "unknown": said, never guessed.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 
 from attrs import frozen
 
@@ -27,6 +27,7 @@ MOST_NAMES = 8
 
 FIRST_LOOK = "first look"
 MOVED = "it moved between pCPUs"
+UNLOOKED = "not looked at closely yet"
 UNNAMED = "short-lived or moving threads"
 NOT_SEEN = "nobody was seen there"
 SHORT_LIVED = "short-lived"
@@ -43,6 +44,7 @@ class Ledger:
     runs: tuple[Run, ...]
     extra: Mapping[str, float]
     unnamed_ns: float
+    why_unnamed: str = UNNAMED
 
     def others_ns(self, key: ThreadKey) -> float:
         """What is known to have run there besides this thread."""
@@ -58,7 +60,7 @@ class Blamed:
     why_unknown: str
 
 
-def ledger_of(spent: Iterable[Spent], before: PcpuTimes | None, after: PcpuTimes | None, span_ns: int) -> Ledger:
+def ledger_of(spent: Collection[Spent], before: PcpuTimes | None, after: PcpuTimes | None, span_ns: int) -> Ledger:
     """The ledger of a pCPU.
 
     Args:
@@ -82,7 +84,8 @@ def ledger_of(spent: Iterable[Spent], before: PcpuTimes | None, after: PcpuTimes
             extra[name] = part_ns
             gap_ns -= part_ns
     runs = tuple((item.key, item.thread.who, float(item.run_ns)) for item in stayed)
-    return Ledger(runs, extra, gap_ns if gap_ns > slack_ns else 0.0)
+    unlooked_ns = sum(item.run_ns for item in spent if item.unlooked)
+    return Ledger(runs, extra, gap_ns if gap_ns > slack_ns else 0.0, UNLOOKED if unlooked_ns * 2 > gap_ns else UNNAMED)
 
 
 def exact_ledger_of(runs: Iterable[Run], before: PcpuTimes | None, after: PcpuTimes | None, span_ns: int) -> Ledger | None:
@@ -118,7 +121,7 @@ def blame(key: ThreadKey, wait_ns: float, ledger: Ledger) -> Blamed:
     factor = min(wait_ns / total_ns, 1.0)
     rows = _ordered({who: ran_ns * factor for who, ran_ns in named.items() if ran_ns > 0})
     unknown_ns = max(wait_ns - sum(ns for _, ns in rows), 0.0)
-    return Blamed(rows, unknown_ns, UNNAMED if ledger.unnamed_ns else NOT_SEEN)
+    return Blamed(rows, unknown_ns, ledger.why_unnamed if ledger.unnamed_ns else NOT_SEEN)
 
 
 def _ordered(named: Mapping[str, float]) -> tuple[tuple[str, float], ...]:

@@ -21,7 +21,7 @@ _RAN = slice(Counters._fields.index("run_ns"), Counters._fields.index("timeslice
 class Spent(NamedTuple):
     """One thread over one span; a NamedTuple, since thousands are made in each cycle.
 
-    `stayed`: all of it happened on `pcpu`; `sure`: that is certain. `stuck`: runnable, but not once on a pCPU.
+    `stayed`: all of it happened on `pcpu`; `sure`: whether it did is certain. `stuck`: runnable, but not once on a pCPU.
     `settled`: the kernel has added to the waited time since.
     """
 
@@ -35,6 +35,11 @@ class Spent(NamedTuple):
     stuck: bool = False
     settled: bool = False
     involuntary: int | None = None
+
+    @property
+    def unlooked(self) -> bool:
+        """How often it moves has been read for the first time: it may have stayed, and nobody can tell."""
+        return not self.stayed and not self.sure
 
 
 def spent_of(key: ThreadKey, before: HostSample, after: HostSample, *, other: bool = False) -> Spent | None:
@@ -77,7 +82,10 @@ def _birth(key: ThreadKey, now: Counters, before: HostSample) -> Counters | None
 
 
 def _stayed(then: Counters, now: Counters) -> tuple[bool, bool]:
-    """(it was on this pCPU all the time, that is certain and not only likely)."""
+    """(it was on this pCPU all the time, that is certain): only likely where nobody ever read how often it moves.
+
+    Neither, where that was read at one of the two moments only: `Spent.unlooked`.
+    """
     if then.pcpu != now.pcpu:
         return False, True
     if then.migrations is not None and now.migrations is not None:

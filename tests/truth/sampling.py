@@ -18,7 +18,10 @@ MS = 1_000_000
 
 @frozen
 class Act:
-    """What one thread does in one second, in ms. `vm` None: it is no VM's. `born`: it begins within the second."""
+    """What one thread does in one second, in ms. `vm` None: it is no VM's. `born`: it begins within the second.
+
+    `unread`: how often it moves was not read at the first moment.
+    """
 
     name: str
     run_ms: float = 0
@@ -29,6 +32,7 @@ class Act:
     fixed: bool = True
     moves: int | None = 0
     born: bool = False
+    unread: bool = False
     states: tuple[str, str] = ("S", "S")
     slices: int | None = None
     thread_class: str = "vcpu"
@@ -96,7 +100,7 @@ def _counters(index: int, act: Act, moment: int) -> Counters:
         delay_ns=base + int(act.wait_ms * moment * MS),
         timeslices=base // MS + slices * moment,
         fixed=act.fixed,
-        migrations=None if act.moves is None else (0 if act.born else 4) + act.moves * moment,
+        migrations=None if act.moves is None or (act.unread and not moment) else (0 if act.born else 4) + act.moves * moment,
         involuntary=40 * moment + 2,
     )
 

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from qsup.truth.wait import WaitInterval, wait_interval, waited_pcpus
-from qsup.truth.wait_blame import FIRST_LOOK, INTERRUPTS, MOST_NAMES, MOVED, NOT_SEEN, OTHERS, STEAL, UNNAMED
+from qsup.truth.wait_blame import FIRST_LOOK, INTERRUPTS, MOST_NAMES, MOVED, NOT_SEEN, OTHERS, STEAL, UNLOOKED, UNNAMED
 from qsup.truth.wait_samples import Counters, HostSample, PcpuTimes, Thread
 from tests.truth.sampling import MS, SECOND_NS, Act, Host, named, shares_of, thread_of
 
@@ -71,6 +71,26 @@ def test_a_wait_of_a_thread_that_moved_has_no_name() -> None:
     interval, _ = Host((evolve(VCPU, from_pcpu=2, fixed=False), Act("a[1]", 750))).interval()
     vcpu = thread_of(interval, "vcpu 0")
     assert (vcpu.blame, vcpu.unknown_share, vcpu.unknown_why) == ((), 0.75, MOVED)
+
+
+def test_a_thread_whose_moves_were_not_read_before_is_not_said_to_have_moved() -> None:
+    floating = evolve(VCPU, fixed=False)
+    vcpu = thread_of(Host((evolve(floating, unread=True), Act("a[1]", 750))).interval()[0], "vcpu 0")
+    assert (vcpu.blame, vcpu.unknown_share, vcpu.unknown_why) == ((), 0.75, UNLOOKED)
+    vcpu = thread_of(Host((floating, Act("a[1]", 750))).interval()[0], "vcpu 0")
+    assert (named(vcpu), vcpu.unknown_share) == ({"a[1]": 750}, 0)
+    vcpu = thread_of(Host((evolve(VCPU, fixed=False, moves=2), Act("a[1]", 750))).interval()[0], "vcpu 0")
+    assert (vcpu.blame, vcpu.unknown_share, vcpu.unknown_why) == ((), 0.75, MOVED)
+
+
+@pytest.mark.parametrize(("sh_ms", "why"), [(150, UNLOOKED), (400, UNNAMED)])
+def test_the_others_whose_moves_were_not_read_before_are_no_storm(sh_ms: float, why: str) -> None:
+    """The reason is that of the most of what nobody named: here a[1], or what is missing besides it."""
+    a = Act("a[1]", 700 - sh_ms, fixed=False, unread=True)
+    interval, _ = Host((VCPU, a, Act("b[2]", 50))).interval()
+    vcpu = thread_of(interval, "vcpu 0")
+    assert (named(vcpu), vcpu.unknown_why) == ({"b[2]": 50}, why)
+    assert vcpu.unknown_share == pytest.approx(0.7)
 
 
 def test_a_storm_of_short_lived_processes_leaves_the_time_that_nobody_named() -> None:
