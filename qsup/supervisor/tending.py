@@ -20,6 +20,7 @@ from qsup.truth.suspects import Scene, suspects_of
 from qsup.truth.threads import ThreadRow
 
 SCAN_INTERVAL_S = 10.0
+CPUSET_INTERVAL_S = 60.0
 
 
 async def tend_threads(services: Services, vm: VmState) -> None:
@@ -69,8 +70,9 @@ async def keep_in_place(services: Services, vm: VmState) -> None:
     truth.judge_again_s = judge_again_s(truth.drift, run.rows, now_s)
     moved = [row for row in judged.moved if row not in refused]
     truth.repairs += len(moved)
-    _note_scene(run, now_s)
-    if moved or judged.reported or judged.given_up:
+    to_tell = bool(moved or judged.reported or judged.given_up)
+    _note_scene(run, now_s, asked=to_tell)
+    if to_tell:
         await _tell(services, vm, moved, judged.reported, judged.given_up)
     tell_refused(services.events, vm, refused)
 
@@ -87,11 +89,16 @@ def _put(row: ThreadRow) -> bool:
     return True
 
 
-def _note_scene(run: RunSide, now_s: float) -> None:
-    """Keep what may rewrite masks, with what it was before: a thread may be seen elsewhere only some time afterwards."""
-    run.truth.online = run.truth.online.noted(online_pcpus(), now_s)
-    if run.process is not None:
-        run.truth.cpuset = run.truth.cpuset.noted(cpuset_of(run.process.pid), now_s)
+def _note_scene(run: RunSide, now_s: float, *, asked: bool) -> None:
+    """Keep what may rewrite masks, with what it was before: a thread may be seen elsewhere only some time afterwards.
+
+    Its cpuset takes most of a millisecond: it is read where somebody asks, else at most once in a while.
+    """
+    truth = run.truth
+    truth.online = truth.online.noted(online_pcpus(), now_s)
+    if run.process is not None and (asked or now_s - truth.cpuset_read_s >= CPUSET_INTERVAL_S):
+        truth.cpuset = truth.cpuset.noted(cpuset_of(run.process.pid), now_s)
+        truth.cpuset_read_s = now_s
 
 
 async def _tell(

@@ -20,7 +20,7 @@ class TruthSide:
 
     `repairs` counts the threads that were put back. `kernel_threads`: the kernel threads that work for it, by id with their
     names; `scanned_s`: when they were looked for. `online`, `cpuset`: the host's pCPUs and those that its cgroup allows, as
-    they are and as they were lately.
+    they are and as they were lately; `cpuset_read_s`: when the latter was read.
     `refusals_told`: the kinds of thread of which it was said that the kernel does not let them be placed.
     `process_threads`, `masks`: how many threads its process had at the last look, and the affinities of all that work for it;
     `schedulers`: those of its real-time vCPUs;
@@ -36,6 +36,7 @@ class TruthSide:
     scanned_s: float | None = None
     online: PcpuHistory = field(factory=PcpuHistory)
     cpuset: PcpuHistory = field(factory=PcpuHistory)
+    cpuset_read_s: float = -math.inf
     process_threads: int = 0
     masks: tuple[ThreadMask, ...] = ()
     schedulers: tuple[ThreadScheduler, ...] = ()

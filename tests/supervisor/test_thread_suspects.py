@@ -13,7 +13,7 @@ from qsup.spec.parse import parse_vm
 from qsup.supervisor import looking, tending
 from qsup.supervisor.agents import AgentsCache
 from qsup.supervisor.services import Services
-from qsup.supervisor.tending import tend_threads
+from qsup.supervisor.tending import CPUSET_INTERVAL_S, tend_threads
 from qsup.supervisor.vm_state import VmState
 from qsup.truth.drift import MOVES_LIMIT, SLOW_MOVES_LIMIT, WINDOW_S
 from qsup.truth.suspects import AgentFacts
@@ -32,15 +32,19 @@ class Host:
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.agents = AgentFacts()
         self.online, self.cpuset = MINE, ALLOWED
-        self.agents_asked = 0
+        self.agents_asked = self.cpusets_read = 0
         monkeypatch.setattr("qsup.supervisor.agents.read_agents", self.read_agents)
         monkeypatch.setattr(tending, "online_pcpus", lambda: self.online)
         monkeypatch.setattr(looking, "online_pcpus", lambda: self.online)
-        monkeypatch.setattr(tending, "cpuset_of", lambda pid: self.cpuset)
+        monkeypatch.setattr(tending, "cpuset_of", self.cpuset_of)
 
     def read_agents(self) -> AgentFacts:
         self.agents_asked += 1
         return self.agents
+
+    def cpuset_of(self, pid: int) -> frozenset[int]:
+        self.cpusets_read += 1
+        return self.cpuset
 
 
 @pytest.fixture
@@ -153,6 +157,17 @@ async def test_a_cpuset_that_a_calm_look_saw_is_named_when_a_move_follows(
 ) -> None:
     await tend_threads(services, vm)
     host.cpuset = MINE
+    await trio.sleep(CPUSET_INTERVAL_S)
     await tend_threads(services, vm)
+    assert codes(services) == []
     await trio.sleep(WINDOW_S / 2)
     assert (await move(services, vm)).startswith("a change of its cgroup's cpuset")
+
+
+async def test_calm_looks_read_the_cpuset_once_in_a_while(
+    services: Services, vm: VmState, host: Host, autojump_clock: MockClock
+) -> None:
+    for _ in range(round(CPUSET_INTERVAL_S) * 2):
+        await tend_threads(services, vm)
+        await trio.sleep(1)
+    assert host.cpusets_read == 2
