@@ -25,7 +25,8 @@ async def mend_memory(services: Services, vm: VmState) -> MemoryMended:
     Between two batches it rests as long as the batch took: at most half a pCPU and half of what the memory can take.
 
     Raises:
-        BadRequest: `supervisor.not-running`, `supervisor.mending`. KernelRefused: `host.pages-refused`.
+        BadRequest: `supervisor.not-running`, `supervisor.mending`, `supervisor.not-counted`.
+        KernelRefused: `host.pages-refused`.
 
     Touches: move_pages(2), /proc/PID/numa_maps.
     """
@@ -38,6 +39,7 @@ async def mend_memory(services: Services, vm: VmState) -> MemoryMended:
     began_s = time.monotonic()
     try:
         await count_pages(run)
+        _require_count(vm)
         rows = [row for row in memory_rows(run.plan, run.truth.count) if row.misplaced_bytes]
         backends = [await _mend(run.process, row) for row in rows]
         if rows and run.process.is_alive():
@@ -47,6 +49,14 @@ async def mend_memory(services: Services, vm: VmState) -> MemoryMended:
     mended = MemoryMended(vm.name, tuple(backends), time.monotonic() - began_s)
     _tell(services, mended)
     return mended
+
+
+def _require_count(vm: VmState) -> None:
+    """Where the pages are must be known: of a VM that could not be counted nobody may say that all is in its place."""
+    count = vm.run.truth.count
+    if count is not None and count.problem is not None:
+        hint = f"qsup verify {vm.name}"
+        raise BadRequest("supervisor.not-counted", f"the memory of {vm.name} cannot be moved: {count.problem}", hint)
 
 
 async def _mend(process: QemuProcess, row: MemoryRow) -> BackendMended:

@@ -1,15 +1,21 @@
-"""Pages are counted rarely and spread out: one VM at a time, each at most once an hour, in a worker thread."""
+"""Pages are counted rarely and spread out: one VM at a time, each at most once an hour, in a worker thread.
+
+A process that hangs in the kernel with its mappings locked is not waited for beyond a deadline, and holds up no other VM.
+"""
 
 from __future__ import annotations
 
 import time
+from functools import partial
 
 import trio
 
-from qsup.bytesize import format_byte_size
+from qsup.bytesize import GIB, format_byte_size
 from qsup.errors import KernelRefused
 from qsup.host.mappings import read_mappings
+from qsup.plan.vmplan import VmPlan
 from qsup.supervisor.contain import contain, note_trouble
+from qsup.supervisor.process_reads import ProcessReads
 from qsup.supervisor.seconds import next_second
 from qsup.supervisor.services import Services
 from qsup.supervisor.vm_state import RunSide, VmState
@@ -19,7 +25,11 @@ COUNT_INTERVAL_S = 3600.0
 GAP_S = 2.0
 """Between two VMs, so that a fleet that was started together is not counted together."""
 
-_one_at_a_time = trio.CapacityLimiter(1)
+DEADLINE_S = 2.0
+DEADLINE_A_GIB_S = 0.05
+"""Ten times what counting base pages takes."""
+
+_one_at_a_time = ProcessReads(at_once=1)
 
 
 async def watch_pages(services: Services) -> None:
@@ -50,8 +60,8 @@ async def check_pages(services: Services, vm: VmState) -> None:
     """
     run = vm.run
     await count_pages(run)
-    if run.plan is None or run.gone:
-        return
+    if run.plan is None or run.gone or run.truth.count is None or run.truth.count.problem is not None:
+        return  # nothing new is known of its pages
     misplaced = {row.backend: row for row in memory_rows(run.plan, run.truth.count) if row.verdict == "drift"}
     for backend in sorted(misplaced.keys() - run.truth.misplaced_told):
         row = misplaced[backend]
@@ -69,10 +79,15 @@ async def count_pages(run: RunSide) -> None:
     assert run.plan is not None
     assert run.process is not None
     sizes = {node.size_bytes for node in run.plan.guest_nodes}
+    read = partial(read_mappings, run.process.pid, sizes)
     run.truth.counted_s = trio.current_time()
     try:
-        found = await trio.to_thread.run_sync(read_mappings, run.process.pid, sizes, limiter=_one_at_a_time)
+        found = await _one_at_a_time.read(run.process.pid, "the pages", read, _deadline_of(run.plan))
         run.truth.count = MemoryCount(time.time(), found)
         run.truth.misplaced_bytes, run.truth.local_ratio = locality_of(memory_rows(run.plan, run.truth.count))
     except KernelRefused as refused:
         run.truth.count = MemoryCount(time.time(), problem=refused.message)
+
+
+def _deadline_of(plan: VmPlan) -> float:
+    return DEADLINE_S + DEADLINE_A_GIB_S * plan.memory_bytes / GIB

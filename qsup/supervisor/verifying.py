@@ -1,6 +1,7 @@
 """Verify: the truth table of a VM, gathered when somebody asks. Nothing is changed, and no VM waits for another.
 
-Strategy: the kernel is read in worker threads, at most two at a time. QEMU is asked on its telemetry connection, with a short
+Strategy: the kernel is read in worker threads, at most two at a time; what a process that hangs in the kernel does not let be
+read is given up after a deadline. QEMU is asked on its telemetry connection, with a short
 deadline; where it does not answer, the kernel's rows stand alone and a note says so.
 """
 
@@ -8,6 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Mapping
+from functools import partial
 
 import trio
 from attrs import evolve
@@ -23,6 +25,7 @@ from qsup.qmp import verbs
 from qsup.supervisor.guest_stats import disk_id_of
 from qsup.supervisor.looking import known_kernel_threads, scan_kernel_threads
 from qsup.supervisor.page_watch import count_pages
+from qsup.supervisor.process_reads import ProcessReads
 from qsup.supervisor.vm_state import RunSide, VmState
 from qsup.truth.devices import AioFacts, DiskAnswers, disk_rows, nic_rows
 from qsup.truth.drift import fought_tids, refused_tids
@@ -31,6 +34,7 @@ from qsup.truth.memory import memory_rows
 from qsup.truth.verified import SeenProcess, VmVerified, thread_truths
 
 ASK_TIMEOUT_S = 3.0
+AIO_DEADLINE_S = 2.0
 STDERR_BYTES = 64 << 10
 _FALLBACK = "falling back to thread pool"
 _SILENT = "QEMU does not answer: what only QEMU can tell is missing"
@@ -40,6 +44,7 @@ _STARTING = "it is being started: nothing is in its place yet"
 Links = Mapping[str, LinkFacts] | None
 
 _readers = trio.CapacityLimiter(2)
+_aio_reads = ProcessReads(at_once=2)
 
 
 async def verify_all(vms: Iterable[VmState]) -> tuple[VmVerified, ...]:
@@ -77,7 +82,7 @@ async def _verify(vm: VmState, links: Links) -> VmVerified:
     if not run.started and not run.placed:
         return VmVerified(vm.name, vm.phase, time.time(), process.pid, (_STARTING,))
     seen = await trio.to_thread.run_sync(_read_threads, run, process.pid, trio.current_time(), limiter=_readers)
-    aio = await trio.to_thread.run_sync(_read_aio, process.pid, plan, limiter=_readers)
+    aio = await _aio_of(process.pid, plan)
     answers = await _ask_disks(run, plan)
     if not process.is_alive():
         return _absent(vm)
@@ -128,11 +133,19 @@ def _read_threads(run: RunSide, pid: int, now_s: float) -> SeenProcess:
     return read_process(pid, known_kernel_threads(run))
 
 
-def _read_aio(pid: int, plan: VmPlan) -> AioFacts:
+async def _aio_of(pid: int, plan: VmPlan) -> AioFacts:
     if not plan.disks:
         return AioFacts()
-    lines = tail(plan.paths.stderr_log, STDERR_BYTES).splitlines()
-    return evolve(read_aio(pid), fell_back=next((line.strip() for line in lines if _FALLBACK in line), None))
+    try:
+        seen = await _aio_reads.read(pid, "the mappings", partial(read_aio, pid), AIO_DEADLINE_S)
+    except KernelRefused as refused:
+        seen = AioFacts(problem=refused.message)
+    lines = await trio.to_thread.run_sync(_words_of, plan.paths.stderr_log, limiter=_readers)
+    return evolve(seen, fell_back=next((line for line in lines if _FALLBACK in line), None))
+
+
+def _words_of(stderr_log: str) -> tuple[str, ...]:
+    return tuple(line.strip() for line in tail(stderr_log, STDERR_BYTES).splitlines())
 
 
 async def _links_for(fleet: Iterable[VmState]) -> Links:

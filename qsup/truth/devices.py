@@ -26,13 +26,15 @@ UNUSED = "no request has come yet: with the first one it shows how they travel"
 class AioFacts:
     """What the ways of asynchronous I/O leave behind in a process.
 
-    `native_contexts` counts its libaio contexts, `uring_contexts` its io_uring descriptors; None: not readable. `fell_back` is
-    the line of QEMU's log in which it says that it took the thread pool instead; None where there is none.
+    `native_contexts` counts its libaio contexts, `uring_contexts` its io_uring descriptors; None: not readable, and
+    `problem` may say why. `fell_back` is the line of QEMU's log in which it says that it took the thread pool instead; None
+    where there is none.
     """
 
     native_contexts: int | None = None
     uring_contexts: int | None = None
     fell_back: str | None = None
+    problem: str | None = None
 
 
 @frozen
@@ -149,14 +151,15 @@ def _disk_row(disk: DiskPlan, aio: AioFacts, answers: DiskAnswers | None) -> Dis
         iothread=planned,
         iothread_in_force=iothread,
         verdict=verdict,
-        note="; ".join(notes) or _note_of_nothing_wrong(known, unused, answers),
+        note="; ".join(notes) or _note_of_nothing_wrong(known, unused, aio, answers),
     )
 
 
-def _note_of_nothing_wrong(known: bool, unused: bool, answers: DiskAnswers | None) -> str:
+def _note_of_nothing_wrong(known: bool, unused: bool, aio: AioFacts, answers: DiskAnswers | None) -> str:
     if known:
         return UNUSED if unused else ""
-    return SILENT if answers is None else "the kernel or QEMU does not tell"
+    whys = [SILENT] if answers is None else []
+    return "; ".join(whys + ([aio.problem] if aio.problem else [])) or "the kernel or QEMU does not tell"
 
 
 def aio_in_force(planned: str, aio: AioFacts, requests: int | None) -> str | None:
