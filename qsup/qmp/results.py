@@ -63,6 +63,22 @@ class IothreadThread:
 
 
 @frozen
+class QueueMapping:
+    """The queues of a disk that one iothread serves; none where QEMU deals them out in turn.
+
+    Source: QEMU 9.0, qapi/virtio.json, IOThreadVirtQueueMapping.
+    """
+
+    iothread: str
+    vqs: tuple[int, ...]
+
+    @classmethod
+    def of(cls, shape: Shape) -> QueueMapping:
+        vqs = shape.member("vqs")
+        return cls(shape.at("iothread").text(), () if vqs is None else vqs.counts())
+
+
+@frozen
 class MemoryBackend:
     """A memory-backend object; `policy` is "default", "preferred", "bind" or "interleave"."""
 

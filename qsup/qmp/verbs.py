@@ -20,6 +20,7 @@ from qsup.qmp.results import (
     MemoryBackend,
     MemorySize,
     QemuVersion,
+    QueueMapping,
     RunStatus,
     VcpuThread,
 )
@@ -124,6 +125,14 @@ async def device_list_properties(session: QmpSession, typename: str, *, timeout_
 async def qom_get(session: QmpSession, path: str, name: str, *, timeout_s: float = QUERY_TIMEOUT_S) -> object:
     """A property of a QOM object, as QEMU sends it: not checked."""
     return await session.execute("qom-get", {"path": path, "property": name}, timeout_s=timeout_s)
+
+
+async def iothread_vq_mapping(
+    session: QmpSession, path: str, *, timeout_s: float = QUERY_TIMEOUT_S
+) -> tuple[QueueMapping, ...]:
+    """How the disk at this QOM path shares out its queues ("qom-get"), in QEMU's order; refused before QEMU 9.0."""
+    arguments = {"path": path, "property": "iothread-vq-mapping"}
+    return tuple(QueueMapping.of(row) for row in (await _shape(session, "qom-get", timeout_s, arguments)).rows())
 
 
 async def human_monitor_command(session: QmpSession, text: str, *, timeout_s: float = CHANGE_TIMEOUT_S) -> str:

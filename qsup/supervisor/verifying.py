@@ -21,8 +21,7 @@ from qsup.host.process_threads import read_process
 from qsup.natural import natural
 from qsup.plan.vmplan import VmPlan
 from qsup.process.log_dir import tail
-from qsup.qmp import verbs
-from qsup.supervisor.guest_stats import disk_id_of
+from qsup.supervisor.asking_disks import ask_disks
 from qsup.supervisor.looking import known_kernel_threads, scan_kernel_threads
 from qsup.supervisor.page_watch import count_pages
 from qsup.supervisor.process_reads import ProcessReads
@@ -33,7 +32,6 @@ from qsup.truth.link_facts import LinkFacts
 from qsup.truth.memory import memory_rows
 from qsup.truth.verified import SeenProcess, VmVerified, thread_truths
 
-ASK_TIMEOUT_S = 3.0
 AIO_DEADLINE_S = 2.0
 STDERR_BYTES = 64 << 10
 _FALLBACK = "falling back to thread pool"
@@ -83,7 +81,7 @@ async def _verify(vm: VmState, links: Links) -> VmVerified:
         return VmVerified(vm.name, vm.phase, time.time(), process.pid, (_STARTING,))
     seen = await trio.to_thread.run_sync(_read_threads, run, process.pid, trio.current_time(), limiter=_readers)
     aio = await _aio_of(process.pid, plan)
-    answers = await _ask_disks(run, plan)
+    answers = await _answers_of(run, plan)
     if not process.is_alive():
         return _absent(vm)
     return _table(vm, run, plan, seen, aio, answers, links)
@@ -159,23 +157,11 @@ async def _links_for(fleet: Iterable[VmState]) -> Links:
     return {link.name: link for link in links}
 
 
-async def _ask_disks(run: RunSide, plan: VmPlan) -> DiskAnswers | None:
+async def _answers_of(run: RunSide, plan: VmPlan) -> DiskAnswers | None:
     """What QEMU says of its disks; None where it does not answer."""
     if run.link is None or run.link.silent_since_s is not None:
         return None
     try:
-        session = run.link.require_telemetry()
-        if not plan.disks:
-            await verbs.query_status(session, timeout_s=ASK_TIMEOUT_S)
-            return DiskAnswers()
-        nodes = await verbs.query_named_block_nodes(session, timeout_s=ASK_TIMEOUT_S)
-        drivers = {node.node_name: node.driver for node in nodes if node.node_name is not None}
-        iothreads = {}
-        for disk in plan.disks:
-            told = await verbs.qom_get(session, f"/machine/peripheral/{disk.disk_id}", "iothread", timeout_s=ASK_TIMEOUT_S)
-            iothreads[disk.disk_id] = str(told).rpartition("/")[2]
-        counters = await verbs.query_blockstats(session, timeout_s=ASK_TIMEOUT_S)
-        requests = {disk_id: row.read_operations + row.write_operations for row in counters if (disk_id := disk_id_of(row))}
-        return DiskAnswers(drivers, iothreads, requests)
+        return await ask_disks(run.link.require_telemetry(), plan.disks)
     except (QmpLost, QmpRefused):
         return None

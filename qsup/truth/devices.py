@@ -9,11 +9,13 @@ both say in the log that they fall back), block/linux-aio.c, block/io_uring.c.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Literal
 
 from attrs import field, frozen
 
+from qsup.cpuset import format_cpulist
+from qsup.natural import natural
 from qsup.plan.vmplan import DiskPlan, NicPlan, VmPlan
 from qsup.truth.link_facts import LinkFacts
 
@@ -39,7 +41,10 @@ class AioFacts:
 
 @frozen
 class DiskAnswers:
-    """QEMU's word: the block nodes with their drivers; each disk's iothread (empty: the main loop) and reads and writes."""
+    """QEMU's word: the block nodes with their drivers; each disk's iothread and reads and writes.
+
+    An iothread is empty where the main loop serves the disk, and as `served_by` writes it where its queues are shared out.
+    """
 
     drivers: Mapping[str, str] = field(factory=dict)
     iothreads: Mapping[str, str] = field(factory=dict)
@@ -66,7 +71,10 @@ class NicRow:
 
 @frozen
 class DiskRow:
-    """One disk, planned against seen. iothreads: the empty text is QEMU's main loop, None is unknown."""
+    """One disk, planned against seen. iothreads: the empty text is QEMU's main loop, None is unknown.
+
+    Shared out queues have several iothreads, each with its queues: "io-disk0.0:0-3 io-disk0.1:4-7".
+    """
 
     disk: str
     path: str
@@ -132,7 +140,7 @@ def _disk_row(disk: DiskPlan, aio: AioFacts, answers: DiskAnswers | None) -> Dis
     in_force = aio_in_force(disk.aio, aio, requests)
     unused = in_force is None and requests == 0
     iothread = answers.iothreads.get(disk.disk_id) if answers is not None else None
-    planned = "" if disk.queue_threads else disk.iothread_id or ""  # shared out queues have no one iothread
+    planned = _planned_server(disk)
     notes = []
     if in_force is not None and in_force != disk.aio:
         notes.append(aio.fell_back or f"nothing in the process shows {disk.aio}: the thread pool serves it")
@@ -153,6 +161,16 @@ def _disk_row(disk: DiskPlan, aio: AioFacts, answers: DiskAnswers | None) -> Dis
         verdict=verdict,
         note="; ".join(notes) or _note_of_nothing_wrong(known, unused, aio, answers),
     )
+
+
+def _planned_server(disk: DiskPlan) -> str:
+    return served_by((one.iothread_id, one.queues) for one in disk.queue_threads) or disk.iothread_id or ""
+
+
+def served_by(mapping: Iterable[tuple[str, Iterable[int]]]) -> str:
+    """Which iothread serves which queues of a disk, in one order whoever tells it."""
+    parts = sorted(mapping, key=lambda one: natural(one[0]))
+    return " ".join(f"{iothread}:{format_cpulist(queues)}" for iothread, queues in parts)
 
 
 def _note_of_nothing_wrong(known: bool, unused: bool, aio: AioFacts, answers: DiskAnswers | None) -> str:

@@ -11,7 +11,7 @@ async def test_the_table_of_one_vm_and_of_all(tmp_path: Path) -> None:
     async with serving(tmp_path) as served, raw_client(served) as client:
         status, table = await client.ask("GET", "/v1/vms/web1/verify")
         assert (status, table["vm"], table["verdict"]) == (200, "web1", "drift")
-        assert table["counts"] == {"ok": 8, "drift": 4, "not placeable": 1, "unknown": 1}
+        assert table["counts"] == {"ok": 9, "drift": 4, "not placeable": 1, "unknown": 1}
         status, every = await client.ask("GET", "/v1/verify")
         assert [(row["vm"], row["verdict"]) for row in every["vms"]] == [
             ("db1", "not running"),

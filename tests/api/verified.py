@@ -10,6 +10,7 @@ from qsup.truth.verified import ThreadTruth, VmVerified
 GIB, MIB = 1 << 30, 1 << 20
 HOUSEKEEPING = frozenset({0, 1, 32, 33})
 EVERYWHERE = frozenset(range(64))
+QUEUES = "io-disk2.0:0-3 io-disk2.1:4-7"
 
 
 def _thread(kind: str, label: str, tid: int, name: str, pin: frozenset[int], **more: object) -> ThreadTruth:
@@ -88,6 +89,7 @@ TROUBLED = VmVerified(
     disks=(
         DiskRow("disk0", "/srv/a.qcow2", "none", "native", "native", "io-disk0", None, "unknown", "QEMU does not answer"),
         DiskRow("disk1", "/srv/b.raw", "none", "io_uring", "threads", "", "", "drift", "falling back to thread pool"),
+        DiskRow("disk2", "/srv/c.raw", "none", "native", "native", QUEUES, QUEUES, "ok"),
     ),
     memory_counted_at_s=1_769_863_000.0,
     repairs=12,

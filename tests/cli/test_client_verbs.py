@@ -224,7 +224,7 @@ async def test_verify_says_it_by_its_code(tmp_path: Path) -> None:
         drift = await qsup("verify", "web1", served=served)
         assert (drift.code, drift.out.splitlines()[0]) == (
             1,
-            "web1  pid 4242, running: 8 ok, 4 drift, 1 not placeable, 1 unknown",
+            "web1  pid 4242, running: 9 ok, 4 drift, 1 not placeable, 1 unknown",
         )
         assert (await qsup("verify", "web1", "--json", served=served)).json == golden("verify")
         assert (await qsup("verify", "big1", served=served)).code == 0

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
 from .qsup_host import QsupHost, linux
@@ -64,7 +66,10 @@ def test_each_queue_of_a_disk_is_served_on_the_node_of_its_vcpu(host: QsupHost) 
         host.type("tux", f'{reads}; echo READ-""ON-{vcpu}', f"READ-ON-{vcpu}")
         served = [after - earlier for earlier, after in zip(before, run_times(host, tids), strict=True)]
         assert served[vcpu] > served[1 - vcpu], served
-    assert host.qsup("verify", "tux", check=False).status == 0
+    verified = host.qsup("verify", "tux", "--json", check=False)
+    (disk,) = json.loads(verified.stdout)["disks"]
+    assert disk["iothread"] == disk["iothread_in_force"] == "io-disk0.0:0 io-disk0.1:1"
+    assert (disk["verdict"], verified.status) == ("ok", 0), disk
 
 
 def run_times(host: QsupHost, tids: list[int]) -> list[int]:

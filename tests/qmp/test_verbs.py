@@ -170,6 +170,26 @@ async def test_an_answer_of_the_wrong_shape_is_refused_with_its_place(command: s
     assert "expected" in outcome.description
 
 
+@pytest.mark.parametrize(
+    ("answer", "mapping"),
+    [
+        ([], ()),
+        ([{"iothread": "io0", "vqs": [0, 2]}, {"iothread": "io1", "vqs": [1]}], (("io0", (0, 2)), ("io1", (1,)))),
+        ([{"iothread": "io0"}], (("io0", ()),)),
+        ("", MALFORMED_REPLY),
+        ([{"vqs": [0]}], MALFORMED_REPLY),
+        ([{"iothread": "io0", "vqs": ["0"]}], MALFORMED_REPLY),
+    ],
+)
+async def test_how_a_disk_shares_out_its_queues(answer: object, mapping: object) -> None:
+    outcome = await outcome_of(partial(verbs.iothread_vq_mapping, path="/machine/peripheral/disk0"), {"qom-get": answer})
+    if isinstance(outcome, QmpRefused):
+        assert outcome.error_class == mapping
+    else:
+        assert isinstance(outcome, tuple)
+        assert tuple((row.iothread, row.vqs) for row in outcome) == mapping
+
+
 async def test_a_vcpu_index_twice_is_refused() -> None:
     outcome = await outcome_of(verbs.query_cpus_fast, {"query-cpus-fast": [VCPU, VCPU]})
     assert isinstance(outcome, QmpRefused)
@@ -191,6 +211,7 @@ anything = st.recursive(
 READERS = [
     results.RunStatus.of,
     results.VcpuThread.of,
+    results.QueueMapping.of,
     results.MemoryBackend.of,
     results.CpuModel.of,
     results.BlockFrontend.of,

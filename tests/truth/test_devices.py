@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 from attrs import evolve
 
-from qsup.plan.vmplan import DiskPlan, ImagePlan, VmPlan
-from qsup.truth.devices import SILENT, UNUSED, AioFacts, DiskAnswers, DiskRow, NicRow, disk_rows, nic_rows
+from qsup.plan.vmplan import DiskPlan, ImagePlan, QueueThread, VmPlan
+from qsup.truth.devices import SILENT, UNUSED, AioFacts, DiskAnswers, DiskRow, NicRow, disk_rows, nic_rows, served_by
 from qsup.truth.link_facts import LinkFacts
 from tests.truth.plans import a_plan
 
@@ -96,6 +96,33 @@ def test_a_fallback_is_quoted() -> None:
 def test_another_iothread_or_none() -> None:
     assert disk_row(answers=evolve(ANSWERS, iothreads={"disk0": ""})).note == "the main loop serves it, not io0"
     assert disk_row(evolve(DISK, iothread_id=None)).note == "io0 serves it, not the main loop"
+
+
+SHARED_OUT = evolve(DISK, iothread_id="io0.0", queue_threads=(QueueThread("io0.0", (0, 1)), QueueThread("io0.1", (2, 3))))
+
+
+@pytest.mark.parametrize(
+    ("told", "note"),
+    [
+        ("io0.0:0,1 io0.1:2,3", ""),
+        ("io0.0:0-3", "io0.0:0-3 serves it, not io0.0:0,1 io0.1:2,3"),
+        ("io0.0:2,3 io0.1:0,1", "io0.0:2,3 io0.1:0,1 serves it, not io0.0:0,1 io0.1:2,3"),
+        ("", "the main loop serves it, not io0.0:0,1 io0.1:2,3"),
+    ],
+)
+def test_queues_that_are_shared_out_are_held_against_the_plan(told: str, note: str) -> None:
+    row = disk_row(SHARED_OUT, answers=evolve(ANSWERS, iothreads={"disk0": told}))
+    assert (row.iothread, row.iothread_in_force) == ("io0.0:0,1 io0.1:2,3", told)
+    assert (row.verdict, row.note) == ("drift" if note else "ok", note)
+
+
+def test_shared_out_queues_that_qemu_does_not_tell_are_unknown() -> None:
+    row = disk_row(SHARED_OUT, answers=evolve(ANSWERS, iothreads={}))
+    assert (row.verdict, row.iothread_in_force) == ("unknown", None)
+
+
+def test_a_mapping_reads_the_same_whoever_tells_it() -> None:
+    assert served_by([("io10", [3]), ("io9", [2, 0])]) == served_by([("io9", [0, 2]), ("io10", [3])]) == "io9:0,2 io10:3"
 
 
 def test_nodes_that_qemu_does_not_have() -> None:

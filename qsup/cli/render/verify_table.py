@@ -158,9 +158,14 @@ def _disk(row: Json) -> tuple[str, ...]:
         row["aio"],
         row["aio_in_force"] or "",
         row["iothread"] or "main loop",
-        "" if in_force is None else in_force or "main loop",
+        "" if in_force is None else "=" if _is_shared_out(in_force, row) else in_force or "main loop",
         row["verdict"],
     )
+
+
+def _is_shared_out(in_force: str, row: Json) -> bool:
+    """As planned, and long: each iothread with its queues."""
+    return in_force == row["iothread"] and ":" in in_force
 
 
 _SECTIONS: tuple[tuple[tuple[str, ...], str, Callable[[Json], tuple[str, ...]]], ...] = (
