@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from qsup.truth.devices import AioFacts
+from qsup.truth.disk_aio import AioFacts
 
 _NATIVE = "/[aio]"
 _URING = "anon_inode:[io_uring]"

@@ -26,7 +26,8 @@ from qsup.supervisor.looking import known_kernel_threads, scan_kernel_threads
 from qsup.supervisor.page_watch import count_pages
 from qsup.supervisor.process_reads import ProcessReads
 from qsup.supervisor.vm_state import RunSide, VmState
-from qsup.truth.devices import AioFacts, DiskAnswers, disk_rows, nic_rows
+from qsup.truth.devices import DiskAnswers, disk_rows, nic_rows
+from qsup.truth.disk_aio import AioFacts
 from qsup.truth.drift import fought_tids, refused_tids
 from qsup.truth.link_facts import LinkFacts
 from qsup.truth.memory import memory_rows
@@ -139,7 +140,7 @@ async def _aio_of(pid: int, plan: VmPlan) -> AioFacts:
     except KernelRefused as refused:
         seen = AioFacts(problem=refused.message)
     lines = await trio.to_thread.run_sync(_words_of, plan.paths.stderr_log, limiter=_readers)
-    return evolve(seen, fell_back=next((line for line in lines if _FALLBACK in line), None))
+    return evolve(seen, fallbacks=tuple(line for line in lines if _FALLBACK in line))
 
 
 def _words_of(stderr_log: str) -> tuple[str, ...]:

@@ -1,10 +1,7 @@
 """Networks and disks as planned against what the kernel and QEMU tell: taps on their bridges, queues, aio, iothreads.
 
 Strategy: what only QEMU knows (which iothread serves a disk, which nodes it has) comes from its monitor and is None while that
-is silent. How a disk's requests travel is nothing that QEMU tells: it is read from what each way leaves behind in the process.
-QEMU 7.2 sets these up when it opens an image, newer ones with the first request: a disk that nobody has used yet shows nothing.
-Source: block/file-posix.c of QEMU 7.2 (raw_aio_attach_aio_context) and of 10.0 (raw_check_linux_aio, raw_check_linux_io_uring:
-both say in the log that they fall back), block/linux-aio.c, block/io_uring.c.
+is silent. How a disk's requests travel is nothing that QEMU tells: `disk_aio` judges it.
 """
 
 from __future__ import annotations
@@ -17,26 +14,11 @@ from attrs import field, frozen
 from qsup.cpuset import format_cpulist
 from qsup.natural import natural
 from qsup.plan.vmplan import DiskPlan, NicPlan, VmPlan
+from qsup.truth.disk_aio import AioFacts, AioSeen, aio_seen
 from qsup.truth.link_facts import LinkFacts
 
 DeviceVerdict = Literal["ok", "drift", "unknown"]
 SILENT = "QEMU does not answer"
-UNUSED = "no request has come yet: with the first one it shows how they travel"
-
-
-@frozen
-class AioFacts:
-    """What the ways of asynchronous I/O leave behind in a process.
-
-    `native_contexts` counts its libaio contexts, `uring_contexts` its io_uring descriptors; None: not readable, and
-    `problem` may say why. `fell_back` is the line of QEMU's log in which it says that it took the thread pool instead; None
-    where there is none.
-    """
-
-    native_contexts: int | None = None
-    uring_contexts: int | None = None
-    fell_back: str | None = None
-    problem: str | None = None
 
 
 @frozen
@@ -132,35 +114,41 @@ def _tap_notes(nic: NicPlan, tap: LinkFacts, mtu: int | None) -> list[str]:
 
 def disk_rows(plan: VmPlan, aio: AioFacts, answers: DiskAnswers | None) -> tuple[DiskRow, ...]:
     """One row a disk. `answers` None: QEMU does not answer."""
-    return tuple(_disk_row(disk, aio, answers) for disk in plan.disks)
+    requests = answers.requests if answers is not None else None
+    return tuple(_disk_row(disk, aio_seen(disk, plan.disks, aio, requests), answers) for disk in plan.disks)
 
 
-def _disk_row(disk: DiskPlan, aio: AioFacts, answers: DiskAnswers | None) -> DiskRow:
-    requests = answers.requests.get(disk.disk_id) if answers is not None else None
-    in_force = aio_in_force(disk.aio, aio, requests)
-    unused = in_force is None and requests == 0
+def _disk_row(disk: DiskPlan, aio: AioSeen, answers: DiskAnswers | None) -> DiskRow:
     iothread = answers.iothreads.get(disk.disk_id) if answers is not None else None
     planned = _planned_server(disk)
-    notes = []
-    if in_force is not None and in_force != disk.aio:
-        notes.append(aio.fell_back or f"nothing in the process shows {disk.aio}: the thread pool serves it")
+    notes = [aio.note] if aio.in_force is not None and aio.in_force != disk.aio else []
     if iothread is not None and iothread != planned:
         notes.append(f"{iothread or 'the main loop'} serves it, not {planned or 'the main loop'}")
     if answers is not None:
         notes += _node_notes(disk, answers)
-    known = (in_force is not None or unused) and iothread is not None
+    known = (aio.in_force is not None or aio.unused) and iothread is not None
     verdict: DeviceVerdict = "drift" if notes else "ok" if known else "unknown"
     return DiskRow(
         disk=disk.disk_id,
         path=disk.chain[0].path,
         cache=disk.cache,
         aio=disk.aio,
-        aio_in_force=in_force,
+        aio_in_force=aio.in_force,
         iothread=planned,
         iothread_in_force=iothread,
         verdict=verdict,
-        note="; ".join(notes) or _note_of_nothing_wrong(known, unused, aio, answers),
+        note="; ".join(notes or _whys_unknown(aio, iothread, answers)),
     )
+
+
+def _whys_unknown(aio: AioSeen, iothread: str | None, answers: DiskAnswers | None) -> list[str]:
+    if aio.unused and iothread is not None:
+        return [aio.note]
+    if aio.in_force is not None and iothread is not None:
+        return []
+    whys = [SILENT] if answers is None else []
+    whys += [aio.note] if aio.in_force is None and aio.note else []
+    return whys or ["the kernel or QEMU does not tell"]
 
 
 def _planned_server(disk: DiskPlan) -> str:
@@ -171,27 +159,6 @@ def served_by(mapping: Iterable[tuple[str, Iterable[int]]]) -> str:
     """Which iothread serves which queues of a disk, in one order whoever tells it."""
     parts = sorted(mapping, key=lambda one: natural(one[0]))
     return " ".join(f"{iothread}:{format_cpulist(queues)}" for iothread, queues in parts)
-
-
-def _note_of_nothing_wrong(known: bool, unused: bool, aio: AioFacts, answers: DiskAnswers | None) -> str:
-    if known:
-        return UNUSED if unused else ""
-    whys = [SILENT] if answers is None else []
-    return "; ".join(whys + ([aio.problem] if aio.problem else [])) or "the kernel or QEMU does not tell"
-
-
-def aio_in_force(planned: str, aio: AioFacts, requests: int | None) -> str | None:
-    """How a disk's requests travel; None where it cannot be told, as before the first request.
-
-    A process that has served requests and has neither a libaio context nor an io_uring did so by its thread pool, whatever
-    was asked.
-    """
-    if planned == "threads" or aio.fell_back is not None:
-        return "threads"
-    contexts = aio.native_contexts if planned == "native" else aio.uring_contexts
-    if contexts:
-        return planned
-    return None if contexts is None or not requests else "threads"
 
 
 def _node_notes(disk: DiskPlan, answers: DiskAnswers) -> list[str]:

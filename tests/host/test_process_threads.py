@@ -45,4 +45,4 @@ def test_a_process_that_is_gone() -> None:
 
 def test_this_process_uses_no_asynchronous_disk() -> None:
     aio = read_aio(os.getpid())
-    assert (aio.native_contexts, aio.uring_contexts, aio.fell_back) == (0, 0, None)
+    assert (aio.native_contexts, aio.uring_contexts, aio.fallbacks) == (0, 0, ())

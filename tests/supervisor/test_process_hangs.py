@@ -17,7 +17,7 @@ from qsup.supervisor.page_watch import check_pages, count_pages
 from qsup.supervisor.process_reads import ProcessReads
 from qsup.supervisor.verifying import verify_all, verify_vm
 from qsup.supervisor.vm_state import VmState
-from qsup.truth.devices import AioFacts
+from qsup.truth.disk_aio import AioFacts
 from qsup.truth.memory import MappingFacts
 from tests.supervisor.standing_in import codes, services_without_systemd, vm_of_a_shell
 

@@ -6,7 +6,8 @@ import pytest
 from attrs import evolve
 
 from qsup.plan.vmplan import DiskPlan, ImagePlan, QueueThread, VmPlan
-from qsup.truth.devices import SILENT, UNUSED, AioFacts, DiskAnswers, DiskRow, NicRow, disk_rows, nic_rows, served_by
+from qsup.truth.devices import SILENT, DiskAnswers, DiskRow, NicRow, disk_rows, nic_rows, served_by
+from qsup.truth.disk_aio import UNUSED, AioFacts
 from qsup.truth.link_facts import LinkFacts
 from tests.truth.plans import a_plan
 
@@ -17,6 +18,8 @@ DISK = DiskPlan("disk0", (ImagePlan("/srv/a.qcow2", "qcow2", False),), False, "n
 ANSWERS = DiskAnswers({"disk0.0": "qcow2", "disk0.0.file": "file"}, {"disk0": "io0"}, {"disk0": 7})
 NATIVE = AioFacts(native_contexts=1, uring_contexts=0)
 FALLBACK = "Unable to use native AIO, falling back to thread pool: Resource temporarily unavailable"
+URING_FALLBACK = "Unable to use linux io_uring, falling back to thread pool: Operation not permitted"
+FALLBACKS = {"native": FALLBACK, "io_uring": URING_FALLBACK}
 
 
 def nic_row(tap: LinkFacts | None, workers: int = 1, plan: VmPlan = PLAN) -> NicRow:
@@ -79,7 +82,7 @@ def test_a_disk_as_planned() -> None:
         ("native", AioFacts(0, 1), "threads"),
         ("io_uring", AioFacts(1, 0), "threads"),
         ("io_uring", AioFacts(0, 2), "io_uring"),
-        ("native", AioFacts(1, 0, FALLBACK), "threads"),
+        ("native", AioFacts(1, 0, (FALLBACK,)), "threads"),
         ("native", AioFacts(None, None), None),
     ],
 )
@@ -90,7 +93,7 @@ def test_aio_in_force(aio: str, facts: AioFacts, in_force: str | None) -> None:
 
 
 def test_a_fallback_is_quoted() -> None:
-    assert disk_row(aio=evolve(NATIVE, fell_back=FALLBACK)).note == FALLBACK
+    assert disk_row(aio=evolve(NATIVE, fallbacks=(FALLBACK,))).note == FALLBACK
 
 
 def test_another_iothread_or_none() -> None:
@@ -134,7 +137,7 @@ def test_nodes_that_qemu_does_not_have() -> None:
 def test_a_silent_qemu_leaves_the_kernels_word() -> None:
     silent = disk_row(answers=None)
     assert (silent.verdict, silent.note, silent.aio_in_force) == ("unknown", SILENT, "native")
-    fell_back = disk_row(aio=AioFacts(0, 0, FALLBACK), answers=None)
+    fell_back = disk_row(aio=AioFacts(0, 0, (FALLBACK,)), answers=None)
     assert fell_back.verdict == "drift", "what the log says is wrong all the same"
 
 
@@ -144,8 +147,8 @@ def test_a_disk_that_nobody_has_used_shows_nothing_and_is_no_drift(aio: str) -> 
     unused = evolve(ANSWERS, requests={"disk0": 0})
     row = disk_row(disk, AioFacts(0, 0), unused)
     assert (row.verdict, row.note, row.aio_in_force) == ("ok", UNUSED, None)
-    fell_back = disk_row(disk, AioFacts(0, 0, FALLBACK), unused)
-    assert (fell_back.verdict, fell_back.note) == ("drift", FALLBACK)
+    fell_back = disk_row(disk, AioFacts(0, 0, (FALLBACKS[aio],)), unused)
+    assert (fell_back.verdict, fell_back.note) == ("drift", FALLBACKS[aio])
     assert disk_row(disk, AioFacts(0, 0), evolve(unused, iothreads={"disk0": ""})).verdict == "drift"
     silent = disk_row(disk, AioFacts(0, 0), None)
     assert (silent.verdict, silent.note) == ("unknown", SILENT), "it may be that no request has come"
