@@ -1,17 +1,25 @@
 """The large mappings of a process with their pages by host node: /proc/PID/maps joined with /proc/PID/numa_maps.
 
-Strategy: both files are read as a stream; mappings that are no memory backend by their size are left out. Counting walks the
-page tables of base pages (about 5 ms per GiB; hugepages are free): call it in a worker thread. Source: man 5 numa_maps.
+Strategy: the files are read as a stream; mappings that are no memory backend by their size are left out. Where numa_maps cannot
+be read (a kernel without NUMA has none), smaps tells the sizes, and nobody the nodes. Counting walks the page tables of base
+pages (about 5 ms per GiB; hugepages are free): call it in a worker thread. Source: man 5 numa_maps.
 """
 
 from __future__ import annotations
 
 import errno
+import os
 import re
-from collections.abc import Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Mapping
+from contextlib import suppress
+from typing import TypeVar
+
+from attrs import evolve
 
 from qsup.cpuset import parse_cpulist
 from qsup.errors import KernelRefused
+from qsup.host.smaps import smaps_of
+from qsup.host.sysfs import rooted
 from qsup.truth.memory import MappingFacts
 
 _RANGE = re.compile(r"([0-9a-f]{1,16})-([0-9a-f]{1,16}) ", re.ASCII)
@@ -23,33 +31,73 @@ _PAGE_SIZE = re.compile(r" kernelpagesize_kB=([0-9]{1,12})(?= |$)", re.ASCII)
 _POLICIES = {"prefer": "preferred", "prefer (many)": "preferred", "local": "default", "weighted interleave": "interleave"}
 
 
-def read_mappings(pid: int, sizes_bytes: Collection[int]) -> tuple[MappingFacts, ...]:
+T = TypeVar("T")
+
+
+def read_mappings(
+    pid: int, sizes_bytes: Collection[int], *, transparent: bool = False, root: str = "/"
+) -> tuple[MappingFacts, ...]:
     """The mappings of exactly these sizes, ascending by address; none where the process is gone.
 
-    Where the kernel has no NUMA, policies are None and nothing is counted.
+    Where numa_maps cannot be read, policies are None and pages are not told by node.
+
+    Args:
+        transparent: tell also how much of them is in transparent huge pages, which walks the page tables once more.
 
     Raises:
         KernelRefused: host.pages-unreadable.
 
     Touches:
-        /proc/PID/maps, /proc/PID/numa_maps.
+        /proc/PID/maps, /proc/PID/numa_maps, /proc/PID/smaps.
     """
-    path = f"/proc/{pid}/maps"
+    where = rooted(root, f"/proc/{pid}")
     try:
-        with open(path, encoding="ascii", errors="replace") as lines:
-            found = ranges_of(lines, sizes_bytes)
-        path = f"/proc/{pid}/numa_maps"
-        try:
-            with open(path, encoding="ascii", errors="replace") as lines:
-                return mappings_of(lines, found)
-        except FileNotFoundError:
-            return tuple(MappingFacts(start, size) for start, size in sorted(found.items()))
-    except (FileNotFoundError, ProcessLookupError):
-        return ()
+        ranges = _read(f"{where}/maps", lambda lines: ranges_of(lines, sizes_bytes))
+        found = _counted(where, ranges)
+        if transparent and any(mapping.transparent_huge_bytes is None and not mapping.hugetlb for mapping in found):
+            with suppress(OSError):  # a kernel without smaps does not tell
+                found = _with_transparent(found, _by_smaps(where, ranges))
+        return found
     except OSError as error:
-        message = f"the pages of process {pid} cannot be counted: {error.strerror}"
+        if isinstance(error, ProcessLookupError) or not os.path.exists(f"{where}/maps"):
+            return ()
+        message = f"the pages of process {pid} cannot be counted: {error.strerror} ({error.filename})"
         hint = "qsup must be root, or have CAP_SYS_PTRACE"
-        raise KernelRefused("host.pages-unreadable", path, error.errno or errno.EIO, message, hint) from None
+        raise KernelRefused("host.pages-unreadable", where, error.errno or errno.EIO, message, hint) from None
+
+
+def _counted(where: str, ranges: Mapping[int, int]) -> tuple[MappingFacts, ...]:
+    try:
+        return _read(f"{where}/numa_maps", lambda lines: mappings_of(lines, ranges))
+    except ProcessLookupError:
+        raise
+    except OSError:
+        return _by_smaps(where, ranges)
+
+
+def _by_smaps(where: str, ranges: Mapping[int, int]) -> tuple[MappingFacts, ...]:
+    told = _read(f"{where}/smaps", lambda lines: smaps_of(lines, ranges))
+    return tuple(
+        MappingFacts(
+            start=start,
+            size_bytes=ranges[start],
+            page_size_bytes=mapping.page_size_bytes,
+            hugetlb=mapping.hugetlb,
+            held_bytes=mapping.held_bytes,
+            transparent_huge_bytes=mapping.transparent_huge_bytes,
+        )
+        for start, mapping in sorted(told.items())
+    )
+
+
+def _with_transparent(found: Iterable[MappingFacts], told: Iterable[MappingFacts]) -> tuple[MappingFacts, ...]:
+    huge_bytes = {mapping.start: mapping.transparent_huge_bytes for mapping in told}
+    return tuple(evolve(mapping, transparent_huge_bytes=huge_bytes.get(mapping.start)) for mapping in found)
+
+
+def _read(path: str, take: Callable[[Iterable[str]], T]) -> T:
+    with open(path, encoding="ascii", errors="replace") as lines:
+        return take(lines)
 
 
 def ranges_of(lines: Iterable[str], sizes_bytes: Collection[int]) -> dict[int, int]:
@@ -65,7 +113,7 @@ def ranges_of(lines: Iterable[str], sizes_bytes: Collection[int]) -> dict[int, i
     return found
 
 
-def mappings_of(lines: Iterable[str], ranges: dict[int, int]) -> tuple[MappingFacts, ...]:
+def mappings_of(lines: Iterable[str], ranges: Mapping[int, int]) -> tuple[MappingFacts, ...]:
     """The mappings in the lines of numa_maps that begin where `ranges` says, ascending by address."""
     found = []
     for line in lines:

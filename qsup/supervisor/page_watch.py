@@ -56,7 +56,7 @@ def _most_due(services: Services, now_s: float) -> VmState | None:
 async def check_pages(services: Services, vm: VmState) -> None:
     """Count the pages of one VM and publish what has left its node since the last count.
 
-    Touches: /proc/PID/maps, /proc/PID/numa_maps.
+    Touches: /proc/PID/maps, /proc/PID/numa_maps, else /proc/PID/smaps.
     """
     run = vm.run
     await count_pages(run)
@@ -71,15 +71,18 @@ async def check_pages(services: Services, vm: VmState) -> None:
     run.truth.misplaced_told = frozenset(misplaced)
 
 
-async def count_pages(run: RunSide) -> None:
+async def count_pages(run: RunSide, *, transparent: bool = False) -> None:
     """Count the pages of one VM and keep the count; what cannot be read is kept as such.
 
-    Touches: /proc/PID/maps, /proc/PID/numa_maps, in a worker thread.
+    Args:
+        transparent: ask also how much is in transparent huge pages: a second walk, for somebody who looks.
+
+    Touches: /proc/PID/maps, /proc/PID/numa_maps, /proc/PID/smaps, in a worker thread.
     """
     assert run.plan is not None
     assert run.process is not None
     sizes = {node.size_bytes for node in run.plan.guest_nodes}
-    read = partial(read_mappings, run.process.pid, sizes)
+    read = partial(read_mappings, run.process.pid, sizes, transparent=transparent)
     run.truth.counted_s = trio.current_time()
     try:
         found = await _one_at_a_time.read(run.process.pid, "the pages", read, _deadline_of(run.plan))

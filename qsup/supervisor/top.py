@@ -126,7 +126,7 @@ def _asked_for(spec: VmSpec | None) -> dict[str, Any]:
 
 
 def _locality(plan: VmPlan, count: MemoryCount | None) -> TopMemory:
-    rows = [row for row in memory_rows(plan, count) if row.host_nodes]
+    rows = [row for row in memory_rows(plan, count) if row.local_percent is not None]
     present, misplaced = sum(row.present_bytes for row in rows), sum(row.misplaced_bytes for row in rows)
     percent = (present - misplaced) * 1000 // present / 10 if present else None
     return TopMemory(percent, misplaced, count.counted_at_s if count is not None and count.problem is None else None)

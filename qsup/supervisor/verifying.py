@@ -69,7 +69,7 @@ async def verify_vm(vm: VmState) -> VmVerified:
     """
     run = vm.run
     if run.started and run.process is not None and run.plan is not None and not run.gone:
-        await count_pages(run)
+        await count_pages(run, transparent=True)
     return await _verify(vm, await _links_for([vm]))
 
 

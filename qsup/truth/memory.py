@@ -18,14 +18,16 @@ from qsup.plan.vmplan import GuestNodePlan, VmPlan
 
 MemoryVerdict = Literal["ok", "drift", "unknown"]
 NOT_COUNTED = "its pages are not counted yet"
+NO_NODES = "on which nodes its pages are is unknown: numa_maps cannot be read (a kernel without NUMA has none)"
 
 
 @frozen
 class MappingFacts:
     """One mapping of a process.
 
-    `policy` is the kernel's word ("default", "bind", "preferred", "interleave", …), None where it does not tell.
-    `page_size_bytes` is None while no page is there. `pages` counts the pages by host node: pairs, ascending.
+    `policy` is the kernel's word ("default", "bind", "preferred", "interleave", …), None where it does not tell: then it does
+    not tell nodes either, and `held_bytes` is what is there. `page_size_bytes` is None while no page is there. `pages` counts
+    the pages by host node: pairs, ascending. `transparent_huge_bytes`: what is in transparent huge pages; None: nobody asked.
     """
 
     start: int
@@ -35,6 +37,8 @@ class MappingFacts:
     page_size_bytes: int | None = None
     hugetlb: bool = False
     pages: tuple[tuple[int, int], ...] = ()
+    held_bytes: int | None = None
+    transparent_huge_bytes: int | None = None
 
 
 @frozen
@@ -51,7 +55,8 @@ class MemoryRow:
     """One memory backend, planned against seen.
 
     `start` is the address of its mapping, None where none was found. `pages` counts by host node. `local_percent` is the share
-    of the pages that are there which lie on the planned nodes; None without a binding or without pages.
+    of the pages that are there which lie on the planned nodes; None without a binding or without pages, and where the nodes are
+    unknown. `transparent_huge_bytes`: see `MappingFacts`.
     """
 
     backend: str
@@ -69,6 +74,7 @@ class MemoryRow:
     local_percent: float | None
     verdict: MemoryVerdict
     note: str = ""
+    transparent_huge_bytes: int | None = None
 
 
 def locality_of(rows: Iterable[MemoryRow]) -> tuple[int, float | None]:
@@ -105,7 +111,9 @@ def _mappings_of(nodes: Sequence[GuestNodePlan], mappings: Iterable[MappingFacts
 
 
 def _fits(node: GuestNodePlan, mapping: MappingFacts) -> bool:
-    return mapping.size_bytes == node.size_bytes and mapping.hugetlb == node.hugepages
+    """A mapping of which nothing but its size is told may be of either kind."""
+    nothing_told = mapping.policy is None and mapping.page_size_bytes is None
+    return mapping.size_bytes == node.size_bytes and (nothing_told or mapping.hugetlb == node.hugepages)
 
 
 def _pages_and_policy_are_planned(node: GuestNodePlan, mapping: MappingFacts) -> bool:
@@ -127,10 +135,9 @@ def _row(node: GuestNodePlan, mapping: MappingFacts | None, why_none: str) -> Me
     known = mapping if mapping is not None else MappingFacts(0, 0)
     page_bytes = known.page_size_bytes or node.page_size_bytes
     wanted = frozenset(node.host_nodes)
-    present = sum(count for _, count in known.pages) * page_bytes
+    by_node = sum(count for _, count in known.pages) * page_bytes
     misplaced = sum(count for number, count in known.pages if wanted and number not in wanted) * page_bytes
-    notes = _notes_of(node, known, misplaced) if mapping is not None else [why_none]
-    verdict: MemoryVerdict = "unknown" if mapping is None else "drift" if notes else "ok"
+    verdict, note = _verdict_of(node, mapping, misplaced, why_none)
     return MemoryRow(
         backend=f"mem{node.guest_node}",
         size_bytes=node.size_bytes,
@@ -142,12 +149,26 @@ def _row(node: GuestNodePlan, mapping: MappingFacts | None, why_none: str) -> Me
         nodes_in_force=tuple(sorted(known.policy_nodes)),
         page_size_in_force_bytes=known.page_size_bytes,
         pages=known.pages,
-        present_bytes=present,
+        present_bytes=by_node if known.held_bytes is None else known.held_bytes,
         misplaced_bytes=misplaced,
-        local_percent=_percent(present - misplaced, present) if wanted and present else None,
+        local_percent=_percent(by_node - misplaced, by_node) if wanted and by_node else None,
         verdict=verdict,
-        note="; ".join(notes),
+        note=note,
+        transparent_huge_bytes=known.transparent_huge_bytes,
     )
+
+
+def _verdict_of(
+    node: GuestNodePlan, mapping: MappingFacts | None, misplaced_bytes: int, why_none: str
+) -> tuple[MemoryVerdict, str]:
+    if mapping is None:
+        return "unknown", why_none
+    notes = _notes_of(node, mapping, misplaced_bytes)
+    if notes:
+        return "drift", "; ".join(notes)
+    if mapping.policy is None and (node.host_nodes or mapping.page_size_bytes is None):
+        return "unknown", NO_NODES
+    return "ok", ""
 
 
 def _percent(part: int, whole: int) -> float:

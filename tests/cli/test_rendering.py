@@ -41,6 +41,15 @@ def fault(name: str) -> str:
     return fault_text(Rejected(500, wire(f"error-{name}")), "web1")
 
 
+def verified_pages() -> Any:
+    """Base pages that are huge in part, and pages of which only smaps tells."""
+    row = {**wire("verify")["memory"][0], "page_size_bytes": 4096, "page_size_in_force_bytes": 4096}
+    huge = {**row, "pages": [{"host_node": 0, "count": 1 << 20}], "transparent_huge_bytes": 3 << 30}
+    untold: dict[str, object] = {"pages": [], "policy_in_force": None, "local_percent": None, "verdict": "unknown"}
+    memory = [huge, {**row, "backend": "mem1", **untold, "note": "no numa_maps", "transparent_huge_bytes": 0}]
+    return {**wire("verify"), "threads": [], "nics": [], "disks": [], "memory": memory}
+
+
 TEXTS: dict[str, Callable[[], str]] = {
     "list": lambda: list_text(wire("vms")["vms"], PLAIN, 80),
     "list-piped": lambda: list_text(wire("vms")["vms"], PLAIN, None),
@@ -61,6 +70,7 @@ TEXTS: dict[str, Callable[[], str]] = {
     "verify-piped": lambda: table_text(wire("verify"), PLAIN, VERIFIED_S, None),
     "verify-coloured": lambda: table_text(wire("verify"), Style(True), VERIFIED_S, 120),
     "verify-all": lambda: verify_text(wire("verify-all")["vms"], PLAIN, VERIFIED_S, 80),
+    "verify-pages": lambda: table_text(verified_pages(), PLAIN, VERIFIED_S, 80),
     "verify-none": lambda: verify_text([], PLAIN, VERIFIED_S, 80),
     "audit": lambda: audit_text(wire("audit"), PLAIN, 80),
     "audit-brief": lambda: audit_text(wire("audit"), PLAIN, 80, brief=True),
@@ -108,7 +118,9 @@ def test_no_golden_file_is_left_over() -> None:
     assert sorted(path.stem for path in GOLDEN.iterdir()) == sorted(TEXTS)
 
 
-@pytest.mark.parametrize("name", ["list", "timeline", "timeline-two", "host", "verify-80", "wait", "wait-history"])
+@pytest.mark.parametrize(
+    "name", ["list", "timeline", "timeline-two", "host", "verify-80", "verify-pages", "wait", "wait-history"]
+)
 def test_fits_80_columns(name: str) -> None:
     assert max(map(len, TEXTS[name]().splitlines())) <= 80
 

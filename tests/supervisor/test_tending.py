@@ -193,7 +193,7 @@ async def test_the_scheduler_of_ordinary_vcpus_is_no_matter(
 async def test_pages_that_cannot_be_read_are_kept_as_such(
     services: Services, vm: VmState, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def refuse(pid: int, sizes: object) -> None:
+    def refuse(pid: int, sizes: object, *, transparent: bool) -> None:
         raise KernelRefused("host.pages-unreadable", "/proc/1/numa_maps", 13, "the pages cannot be counted")
 
     monkeypatch.setattr("qsup.supervisor.page_watch.read_mappings", refuse)

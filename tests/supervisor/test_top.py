@@ -242,6 +242,9 @@ async def test_locality_follows_the_last_count(autojump_clock: trio.testing.Mock
         qemu.vm.run.truth.count = MemoryCount(500.0, (mapping,))
         memory = top.frame(None, None).vms[0].memory
         assert (memory.local_percent, memory.misplaced_bytes, memory.counted_at_s) == (75.0, 10 << 21, 500.0)
+        untold = evolve(mapping, policy=None, policy_nodes=frozenset(), pages=(), held_bytes=40 << 21)
+        qemu.vm.run.truth.count = MemoryCount(600.0, (untold,))
+        assert top.frame(None, None).vms[0].memory.local_percent is None, "nodes are unknown"
 
 
 async def test_one_that_is_off_has_a_row() -> None:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import pytest
 from attrs import evolve
 from hypothesis import given
 from hypothesis import strategies as st
 
 from qsup.bytesize import GIB, MIB
 from qsup.plan.vmplan import GuestNodePlan, VmPlan
-from qsup.truth.memory import NOT_COUNTED, MappingFacts, MemoryCount, MemoryRow, locality_of, memory_rows
+from qsup.truth.memory import NO_NODES, NOT_COUNTED, MappingFacts, MemoryCount, MemoryRow, locality_of, memory_rows
 from tests.truth.plans import a_plan
 
 HUGE = GuestNodePlan(0, (0,), GIB, (0,), "bind", 2 * MIB, True, True, (10,))
@@ -61,9 +62,35 @@ def test_memory_that_is_bound_to_no_node_is_nowhere_wrong() -> None:
     assert (row.verdict, row.policy, row.local_percent, row.misplaced_bytes) == ("ok", "default", None, 0)
 
 
-def test_a_kernel_without_numa_tells_no_policy() -> None:
-    row = row_of(BASE, MappingFacts(1 << 40, GIB))
-    assert (row.verdict, row.policy_in_force) == ("ok", None)
+UNTOLD = MappingFacts(1 << 40, GIB, page_size_bytes=4096, held_bytes=3 * MIB, transparent_huge_bytes=2 * MIB)
+"""As smaps tells it."""
+
+
+def test_without_nodes_memory_that_is_bound_is_unknown_with_its_size() -> None:
+    row = row_of(BASE, UNTOLD)
+    assert (row.verdict, row.note, row.policy_in_force, row.local_percent) == ("unknown", NO_NODES, None, None)
+    assert (row.present_bytes, row.transparent_huge_bytes, row.misplaced_bytes, row.pages) == (3 * MIB, 2 * MIB, 0, ())
+    assert locality_of([row]) == (0, None)
+
+
+def test_without_nodes_the_page_size_is_checked_all_the_same() -> None:
+    huge = evolve(UNTOLD, page_size_bytes=2 * MIB, hugetlb=True)
+    assert row_of(HUGE, huge).verdict == "unknown"
+    small = row_of(evolve(HUGE, page_size_bytes=GIB), huge)
+    assert (small.verdict, small.note) == ("drift", "its pages have 2MiB")
+    assert row_of(HUGE, UNTOLD).note == "no mapping of its size is there", "base pages are no hugepages"
+
+
+def test_without_nodes_memory_that_is_bound_to_none_is_as_planned() -> None:
+    unbound = evolve(BASE, host_nodes=())
+    assert (row_of(unbound, UNTOLD).verdict, row_of(unbound, UNTOLD).present_bytes) == ("ok", 3 * MIB)
+    assert row_of(unbound, MappingFacts(1 << 40, GIB)).verdict == "unknown", "nothing was counted"
+
+
+@pytest.mark.parametrize("node", [BASE, HUGE])
+def test_a_mapping_of_which_only_the_size_is_told_is_unknown(node: GuestNodePlan) -> None:
+    row = row_of(node, MappingFacts(1 << 40, GIB))
+    assert (row.verdict, row.note, row.policy_in_force) == ("unknown", NO_NODES, None)
 
 
 def test_what_could_not_be_counted_is_unknown_and_says_why() -> None:
@@ -103,7 +130,7 @@ def test_no_mapping_is_two_backends(found: list[MappingFacts], nodes: list[Guest
     starts = [row.start for row in rows if row.start is not None]
     assert len(starts) == len(set(starts))
     for row in rows:
-        assert (row.verdict == "unknown") == (row.start is None)
+        assert row.verdict == "unknown" if row.start is None else row.verdict != "unknown" or row.policy_in_force is None
         assert row.misplaced_bytes <= row.present_bytes
         assert row.local_percent is None or 0 <= row.local_percent <= 100
         assert (row.local_percent == 100) == (row.misplaced_bytes == 0) or row.local_percent is None

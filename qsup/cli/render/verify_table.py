@@ -125,10 +125,12 @@ def _policy(policy: str, nodes: Sequence[int]) -> str:
 
 
 def _pages(row: Json) -> str:
-    """The pages that are there, by node, and their size: "N0 512 × 2MiB"."""
-    counts = " ".join(f"N{part['host_node']} {part['count']}" for part in row["pages"])
+    """The pages that are there, by node, and their size: "N0 512 × 2MiB"; without nodes where they are unknown."""
     size_bytes = row["page_size_in_force_bytes"] or row["page_size_bytes"]
-    return f"{counts} × {format_byte_size(size_bytes)}" if counts else ""
+    counts = " ".join(f"N{part['host_node']} {part['count']}" for part in row["pages"])
+    counts = counts or (str(row["present_bytes"] // size_bytes) if row["present_bytes"] else "")
+    huge = f", {format_byte_size(row['transparent_huge_bytes'])} THP" if row["transparent_huge_bytes"] else ""
+    return f"{counts} × {format_byte_size(size_bytes)}{huge}" if counts else ""
 
 
 def _nic(row: Json) -> tuple[str, ...]:
