@@ -14,7 +14,7 @@ from functools import partial
 import trio
 from attrs import evolve
 
-from qsup.errors import KernelRefused, QmpLost, QmpRefused
+from qsup.errors import KernelRefused, QmpLost
 from qsup.host.aio import read_aio
 from qsup.host.link_table import read_links
 from qsup.host.process_threads import read_process
@@ -164,5 +164,5 @@ async def _answers_of(run: RunSide, plan: VmPlan) -> DiskAnswers | None:
         return None
     try:
         return await ask_disks(run.link.require_telemetry(), plan.disks)
-    except (QmpLost, QmpRefused):
+    except QmpLost:
         return None

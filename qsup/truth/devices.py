@@ -26,11 +26,14 @@ class DiskAnswers:
     """QEMU's word: the block nodes with their drivers; each disk's iothread and reads and writes.
 
     An iothread is empty where the main loop serves the disk, and as `served_by` writes it where its queues are shared out.
+    `refused`: what QEMU said where it refused to tell something of a disk, which is missing then; without nodes there are no
+    `drivers`.
     """
 
-    drivers: Mapping[str, str] = field(factory=dict)
+    drivers: Mapping[str, str] | None = field(factory=dict)
     iothreads: Mapping[str, str] = field(factory=dict)
     requests: Mapping[str, int] = field(factory=dict)
+    refused: Mapping[str, str] = field(factory=dict)
 
 
 @frozen
@@ -120,35 +123,43 @@ def disk_rows(plan: VmPlan, aio: AioFacts, answers: DiskAnswers | None) -> tuple
 
 def _disk_row(disk: DiskPlan, aio: AioSeen, answers: DiskAnswers | None) -> DiskRow:
     iothread = answers.iothreads.get(disk.disk_id) if answers is not None else None
-    planned = _planned_server(disk)
-    notes = [aio.note] if aio.in_force is not None and aio.in_force != disk.aio else []
-    if iothread is not None and iothread != planned:
-        notes.append(f"{iothread or 'the main loop'} serves it, not {planned or 'the main loop'}")
-    if answers is not None:
-        notes += _node_notes(disk, answers)
-    known = (aio.in_force is not None or aio.unused) and iothread is not None
+    notes = _disk_drifts(disk, aio, iothread, answers)
+    told = iothread is not None and answers is not None and answers.drivers is not None
+    known = told and (aio.in_force is not None or aio.unused)
     verdict: DeviceVerdict = "drift" if notes else "ok" if known else "unknown"
+    refusals = [answers.refused[disk.disk_id]] if answers is not None and disk.disk_id in answers.refused else []
+    if verdict == "ok":
+        notes = [aio.note] if aio.unused else []
+    elif verdict == "drift":
+        notes += refusals
+    else:
+        notes = _whys_unknown(aio, refusals if answers is not None else [SILENT])
     return DiskRow(
         disk=disk.disk_id,
         path=disk.chain[0].path,
         cache=disk.cache,
         aio=disk.aio,
         aio_in_force=aio.in_force,
-        iothread=planned,
+        iothread=_planned_server(disk),
         iothread_in_force=iothread,
         verdict=verdict,
-        note="; ".join(notes or _whys_unknown(aio, iothread, answers)),
+        note="; ".join(notes),
     )
 
 
-def _whys_unknown(aio: AioSeen, iothread: str | None, answers: DiskAnswers | None) -> list[str]:
-    if aio.unused and iothread is not None:
-        return [aio.note]
-    if aio.in_force is not None and iothread is not None:
-        return []
-    whys = [SILENT] if answers is None else []
-    whys += [aio.note] if aio.in_force is None and aio.note else []
-    return whys or ["the kernel or QEMU does not tell"]
+def _disk_drifts(disk: DiskPlan, aio: AioSeen, iothread: str | None, answers: DiskAnswers | None) -> list[str]:
+    notes = [aio.note] if aio.in_force is not None and aio.in_force != disk.aio else []
+    planned = _planned_server(disk)
+    if iothread is not None and iothread != planned:
+        notes.append(f"{iothread or 'the main loop'} serves it, not {planned or 'the main loop'}")
+    if answers is not None and answers.drivers is not None:
+        notes += _node_notes(disk, answers.drivers)
+    return notes
+
+
+def _whys_unknown(aio: AioSeen, qemus: list[str]) -> list[str]:
+    kernels = [aio.note] if aio.in_force is None and aio.note and not aio.unused else []
+    return [*qemus, *kernels] or ["the kernel or QEMU does not tell"]
 
 
 def _planned_server(disk: DiskPlan) -> str:
@@ -161,8 +172,8 @@ def served_by(mapping: Iterable[tuple[str, Iterable[int]]]) -> str:
     return " ".join(f"{iothread}:{format_cpulist(queues)}" for iothread, queues in parts)
 
 
-def _node_notes(disk: DiskPlan, answers: DiskAnswers) -> list[str]:
-    driver = answers.drivers.get(f"{disk.disk_id}.0")
+def _node_notes(disk: DiskPlan, drivers: Mapping[str, str]) -> list[str]:
+    driver = drivers.get(f"{disk.disk_id}.0")
     if driver is None:
         return [f"QEMU has no node {disk.disk_id}.0"]
     return [] if driver == disk.chain[0].format else [f"QEMU reads it as {driver}, not {disk.chain[0].format}"]

@@ -5,13 +5,18 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 
+import pytest
 import trio
 from attrs import evolve
 
+from qsup.errors import QmpLost
 from qsup.plan.vmplan import DiskPlan, ImagePlan, QueueThread
 from qsup.supervisor.asking_disks import ask_disks
+from qsup.supervisor.qmp_link import QmpLink
+from qsup.supervisor.verifying import verify_vm
 from qsup.truth.devices import DiskAnswers
 from tests.qmp.speaker import Speaker, open_talk
+from tests.supervisor.standing_in import vm_of_a_shell
 
 ONE = DiskPlan("disk0", (ImagePlan("/srv/a.raw", "raw", False),), False, "none", "native", "unmap", "io-disk0", 4, None, 1)
 SHARED = (QueueThread("io-disk1.0", (0, 1)), QueueThread("io-disk1.1", (2, 3)))
@@ -65,3 +70,44 @@ async def test_queues_that_are_not_shared_out_after_all() -> None:
 
 async def test_without_disks_qemu_need_only_answer() -> None:
     assert await answers_of() == DiskAnswers()
+
+
+async def test_one_refusal_concerns_one_disk() -> None:
+    answers = await answers_of(ONE, MANY, properties={("disk0", "iothread"): "/objects/io-disk0"})
+    assert answers.iothreads == {"disk0": "io-disk0"}
+    assert set(answers.refused) == {"disk1"}
+    assert "no such thing" in answers.refused["disk1"]
+    malformed = await answers_of(ONE, MANY, properties={**PROPERTIES, ("disk1", "iothread-vq-mapping"): 7})
+    assert (malformed.iothreads, set(malformed.refused)) == ({"disk0": "io-disk0"}, {"disk1"})
+
+
+async def test_a_query_that_is_refused_leaves_the_other_answers() -> None:
+    answers = await answers_of(ONE, nodes=None)
+    assert (answers.drivers, answers.iothreads, set(answers.refused)) == (None, {"disk0": "io-disk0"}, {"disk0"})
+    answers = await answers_of(ONE, counters=None)
+    assert (answers.drivers, answers.requests, set(answers.refused)) == ({"disk0.0": "raw"}, {}, {"disk0"})
+
+
+async def test_a_qemu_that_is_gone_has_not_answered() -> None:
+    async with open_talk() as (session, speaker):
+        await speaker.close()
+        with pytest.raises(QmpLost):
+            await ask_disks(session, [ONE])
+
+
+async def test_in_the_table_a_refusal_is_its_disks_own() -> None:
+    with vm_of_a_shell() as vm:
+        run = vm.run
+        assert run.plan is not None
+        run.plan = evolve(run.plan, disks=(ONE, MANY))
+        run.link = QmpLink("", "", changed=vm.ring, on_event=lambda event: None, patience_s=5, greeted=True)
+        nodes = (NODE, {**NODE, "node-name": "disk1.0"})
+        others = {"query-named-block-nodes": nodes, "query-blockstats": ()}
+        async with open_talk() as (session, speaker), trio.open_nursery() as nursery:
+            run.link.telemetry = session
+            nursery.start_soon(serve, speaker, {("disk0", "iothread"): "/objects/io-disk0"}, others)
+            table = await verify_vm(vm)
+            nursery.cancel_scope.cancel()
+    assert table.notes == (), "it answers"
+    assert [disk.iothread_in_force for disk in table.disks] == ["io-disk0", None]
+    assert "no such thing" in table.disks[1].note

@@ -124,6 +124,24 @@ def test_shared_out_queues_that_qemu_does_not_tell_are_unknown() -> None:
     assert (row.verdict, row.iothread_in_force) == ("unknown", None)
 
 
+def test_a_refusal_concerns_its_disk_only_and_is_quoted() -> None:
+    other = evolve(DISK, disk_id="disk1", iothread_id=None)
+    drivers, requests = {"disk0.0": "qcow2", "disk1.0": "qcow2"}, {"disk0": 7, "disk1": 7}
+    answers = DiskAnswers(drivers, {"disk0": "io0"}, requests, {"disk1": "QEMU refuses"})
+    rows = disk_rows(evolve(PLAN, disks=(DISK, other)), AioFacts(2, 0), answers)
+    assert [(row.verdict, row.note) for row in rows] == [("ok", ""), ("unknown", "QEMU refuses")]
+
+
+def test_without_its_nodes_a_disk_is_unknown_and_has_no_missing_node() -> None:
+    row = disk_row(answers=evolve(ANSWERS, drivers=None, refused={"disk0": "QEMU refuses"}))
+    assert (row.verdict, row.note, row.aio_in_force, row.iothread_in_force) == ("unknown", "QEMU refuses", "native", "io0")
+
+
+def test_a_refusal_stands_beside_what_is_wrong() -> None:
+    row = disk_row(answers=evolve(ANSWERS, iothreads={}, drivers={"disk0.0": "raw"}, refused={"disk0": "QEMU refuses"}))
+    assert (row.verdict, row.note) == ("drift", "QEMU reads it as raw, not qcow2; QEMU refuses")
+
+
 def test_a_mapping_reads_the_same_whoever_tells_it() -> None:
     assert served_by([("io10", [3]), ("io9", [2, 0])]) == served_by([("io9", [0, 2]), ("io10", [3])]) == "io9:0,2 io10:3"
 
