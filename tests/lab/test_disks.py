@@ -72,6 +72,30 @@ def test_each_queue_of_a_disk_is_served_on_the_node_of_its_vcpu(host: QsupHost) 
     assert (disk["verdict"], verified.status) == ("ok", 0), disk
 
 
+@pytest.mark.parametrize("aio", ["io_uring", "native"])
+def test_each_of_several_disks_is_known_to_travel_as_asked(host: QsupHost, aio: str) -> None:
+    check_ways(host, aio)
+
+
+@pytest.mark.lab(release="trixie")
+def test_each_of_several_disks_of_a_newer_qemu_is_known_to_travel_as_asked(host: QsupHost) -> None:
+    check_ways(host, "native")
+
+
+def check_ways(host: QsupHost, aio: str) -> None:
+    """Let a guest read two disks that have an iothread each."""
+    host.lab.sh("truncate -s 16M /srv/one.raw /srv/two.raw")
+    disks = [f'[[disk]]\npath = "/srv/{name}.raw"\naio = "{aio}"\niothread = true' for name in ("one", "two")]
+    host.run("tux", linux(more="\n".join(disks)))
+    host.wait_console("tux", "GUEST-READY")
+    for name in ("vda", "vdb"):
+        reads = f"dd if=/dev/{name} of=/dev/null bs=4096 count=16 iflag=direct"
+        host.type("tux", f'{reads}; echo READ-""{name}', f"READ-{name}")
+    verified = host.qsup("verify", "tux", "--json", check=False)
+    rows = json.loads(verified.stdout)["disks"]
+    assert [(row["verdict"], row["aio_in_force"], row["note"]) for row in rows] == [("ok", aio, "")] * 2
+
+
 def run_times(host: QsupHost, tids: list[int]) -> list[int]:
     """Return how long threads of the VM have run, in ns."""
     pid = host.pid("tux")
