@@ -129,10 +129,11 @@ class Hands:
         session = link.require_control()
         if link.status != "running":
             await verbs.cont(session, timeout_s=RESUME_TIMEOUT_S)
-        vm.run.note_stop("asked")
+        vm.run.note_stop("asked")  # its guest may be gone before QEMU's answer is here
         await verbs.system_powerdown(session)
-        await link.refresh_status(session)
+        vm.run.note_stop("asked")  # a slow answer takes nothing from its grace period
         self._services.events.publish("vm.stopping", "asked the guest to power off", vm.name)
+        await link.refresh_status(session)
 
     async def _quit(self, vm: VmState) -> None:
         vm.run.note_stop("terminated")
