@@ -14,6 +14,7 @@ from argparse import Namespace
 import trio
 
 from qsup.daemon.configuration import policy_of
+from qsup.daemon.journal import open_sink
 from qsup.errors import KernelRefused, QsupError
 from qsup.process.run_dir import holder_of, lock_run_dir
 from qsup.spec.settings import SettingsSpec
@@ -75,7 +76,7 @@ def end_daemon(run_dir: str) -> int | None:
 async def _stop_all(args: Namespace) -> int:
     settings = SettingsSpec()
     policy = policy_of(settings, args.run_dir, args.state_dir)
-    services = Services(settings, policy, Reservations(policy), CapsCache(), EventLog(), None, {})
+    services = Services(settings, policy, Reservations(policy), CapsCache(), EventLog((open_sink(),)), None, {})
     with lock_run_dir(policy.run_dir):
         async with trio.open_nursery() as nursery:
             supervisor = Supervisor(services, nursery)
