@@ -13,6 +13,7 @@ from .lab import Lab
 from .qsup_host import QsupHost
 from .recipe import DEFAULT_RELEASE
 from .shapes import DEFAULT_SHAPE
+from .shown import shown_in
 from .template import Template, bare_template, qsup_template
 
 HERE = Path(__file__).parent
@@ -48,6 +49,14 @@ def pytest_runtest_protocol(item: pytest.Item, nextitem: pytest.Item | None) -> 
 def pytest_report_teststatus(report: pytest.TestReport) -> tuple[str, str, str] | None:
     """Count the runs that are repeated by themselves."""
     return second_run.status_of(report)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Print what tests want to be read, whoever ran them."""
+    reports = (report for group in terminalreporter.stats.values() for report in group if isinstance(report, pytest.TestReport))
+    for title, text in shown_in(reports):
+        terminalreporter.section(title)
+        terminalreporter.write_line(text)
 
 
 @pytest.hookimpl(wrapper=True)

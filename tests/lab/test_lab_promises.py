@@ -12,6 +12,7 @@ from contextlib import suppress
 from pathlib import Path
 
 import psutil
+import pytest
 
 from .outer_qemu import BINARY
 from .recipe import HERE, PROJECT
@@ -26,14 +27,21 @@ def test_that_fails(host):
     assert host.pids("tux") == []
 """
 PASSING = "def test_that_passes(lab): pass\n"
+SHOWING = """
+from tests.lab.shown import SHOWN
+
+def test_that_shows(record_property):
+    record_property(f"{SHOWN}a title", "a word for the reader")
+    record_property("another", "nobody's business")
+"""
 
 
-def run_pytest(folder: Path, text: str, **environment: str) -> subprocess.CompletedProcess[str]:
+def run_pytest(folder: Path, text: str, *more: str, **environment: str) -> subprocess.CompletedProcess[str]:
     """Run a file of tests with the lab's own fixtures in a pytest of its own."""
     file = folder / "test_inner.py"
     file.write_text(text)
     words = ["-c", str(HERE / "pytest.ini"), "--rootdir", str(folder), "-p", "tests.lab.conftest", "-p", "no:cacheprovider"]
-    command = [sys.executable, "-m", "pytest", *words, str(file)]
+    command = [sys.executable, "-m", "pytest", *words, *more, str(file)]
     known = {name: value for name, value in os.environ.items() if name not in ("PYTEST_ADDOPTS", "QSUP_LAB_REQUIRED")}
     return subprocess.run(
         command, cwd=PROJECT, env=known | environment, capture_output=True, text=True, timeout=RUN_S, check=False
@@ -81,6 +89,15 @@ def test_no_qemu_outlives_whoever_started_it_also_where_he_is_killed() -> None:
             poll.register(pidfd, select.POLLIN)
             assert poll.poll(60_000), "its QEMU lives on"
             os.close(pidfd)
+
+
+@pytest.mark.parametrize("workers", [(), ("-n", "1")])
+def test_what_a_test_shows_is_printed_once_also_by_workers(tmp_path: Path, workers: tuple[str, ...]) -> None:
+    done = run_pytest(tmp_path, SHOWING, *workers)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stdout.count("a word for the reader") == 1
+    assert "= a title =" in done.stdout
+    assert "nobody's business" not in done.stdout
 
 
 def read_until(terminal: int, wanted: bytes | None) -> bytes:
