@@ -88,6 +88,11 @@ class QsupHost:
         """Stop qsup and the unit that shuts guests down: the host is as if they had never been started."""
         self.lab.run("systemctl", "stop", "qsup-guests", "qsup")
 
+    def drop_in(self, text: str) -> None:
+        """Add settings to qsup.service; they hold from its next start on."""
+        self.lab.write("/etc/systemd/system/qsup.service.d/test.conf", f"[Service]\n{text}\n")
+        self.lab.run("systemctl", "daemon-reload")
+
     def drop(self, name: str, text: str) -> None:
         """Drop the file of a VM."""
         self.lab.write(f"{VMS_DIR}/{name}.toml", text)
@@ -246,7 +251,8 @@ def linux(
     memory: str = 'size = "160MiB"',
     more: str = "",
     vm: str = "grace_period_s = 120",
+    initrd: str = INITRAMFS,
 ) -> str:
     """Return the file of a VM that runs Linux; `words` are those of guest-init.sh."""
-    boot = f'kernel = "{KERNEL}"\ninitrd = "{INITRAMFS}"\ncmdline = "{KERNEL_WORDS} {words}"'
+    boot = f'kernel = "{KERNEL}"\ninitrd = "{initrd}"\ncmdline = "{KERNEL_WORDS} {words}"'
     return f"[vm]\n{vm}\n[cpu]\n{cpu}\n[memory]\n{memory}\n[boot]\n{boot}\n{more}\n"
