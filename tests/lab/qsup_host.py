@@ -52,10 +52,11 @@ while answer.encode() not in seen:
     data = console.recv(4096)
     assert data, seen
     seen += data
+sys.stdout.buffer.write(seen)
 """
 _THREADS = 'for t in /proc/"$1"/task/*; do echo "${t##*/} $(grep Cpus_allowed_list $t/status | cut -f2) $(cat $t/comm)"; done'
 _KTHREADS = (
-    'for p in /proc/[0-9]*; do read -r name <$p/comm || continue; case "$name" in "vhost-$1")'
+    'for p in /proc/[0-9]*; do read -r name <$p/comm || continue; case "$name" in *[-/]"$1")'
     ' echo "${p##*/} $(grep Cpus_allowed_list $p/status | cut -f2) $name";; esac; done'
 )
 _PAGE_KIB = re.compile(r"\bkernelpagesize_kB=(\d+)")
@@ -76,6 +77,7 @@ class QsupHost:
 
     def __init__(self, lab: Lab) -> None:
         self.lab = lab
+        self._asked = 0
         lab.write(ROM, _ROM_BYTES)
 
     # --- the operator
@@ -147,19 +149,27 @@ class QsupHost:
         """Wait until a guest's serial console shows a text and return the console."""
         return self.lab.wait_for_text(f"/run/qsup/vms/{name}/log/serial.log", text, timeout_s)
 
-    def type(self, name: str, line: str, answer: str) -> None:
-        """Type a line on a guest's serial console and wait for an answer, which the line itself must not hold."""
+    def type(self, name: str, line: str, answer: str) -> str:
+        """Type a line on a guest's serial console, wait for an answer, which the line must not hold; return all that came."""
         path = f"/run/qsup/vms/{name}/console.sock"
-        self.lab.run("/usr/bin/python3", "-S", "-E", "-c", _TYPE, path, line, answer, timeout_s=GUEST_S)
+        return self.lab.run("/usr/bin/python3", "-S", "-E", "-c", _TYPE, path, line, answer, timeout_s=GUEST_S).stdout
+
+    def ask(self, name: str, command: str) -> str:
+        """Run a command in the shell on a guest's console and return what it printed."""
+        self._asked += 1
+        begin, end = f"ASKED-{self._asked}\r\n", f"ANSWERED-{self._asked}\r\n"
+        line = f'echo ASK""ED-{self._asked}; {command}; echo ANSW""ERED-{self._asked}'
+        return self.type(name, line, end).partition(begin)[2].partition(end)[0].replace("\r\n", "\n").strip()
 
     def journal(self) -> str:
         """Return what qsup and systemd said about qsup since the lab's boot."""
         return self.lab.journal("-b", "-o", "cat", "-u", "qsup")
 
-    def events(self, name: str) -> list[tuple[str, str]]:
-        """Return the (code, message) of a VM's events in the journal, by its own fields, oldest first."""
-        lines = self.lab.run("journalctl", "--no-pager", "-o", "json", f"QSUP_VM={name}").stdout.splitlines()
-        return [(entry["QSUP_CODE"], entry["MESSAGE"]) for entry in map(json.loads, lines)]
+    def events(self, name: str, boot: str = "all") -> list[tuple[str, str]]:
+        """Return the (code, message) of a VM's events in the journal, by its own fields, oldest first; of all boots or one."""
+        words = ("journalctl", "--no-pager", "-o", "json", "-b", boot.replace("-", ""), f"QSUP_VM={name}")
+        entries = map(json.loads, self.lab.run(*words).stdout.splitlines())
+        return [(entry["QSUP_CODE"], entry["MESSAGE"]) for entry in entries]
 
     # --- the doubter
 
@@ -184,7 +194,15 @@ class QsupHost:
 
     def vhost_kthreads(self, name: str) -> dict[int, Thread]:
         """Return the vhost workers of a VM that are processes (kernel threads, before Linux 6.4), by thread id."""
+        return {tid: thread for tid, thread in self.kernel_threads(name).items() if thread.name.startswith("vhost-")}
+
+    def kernel_threads(self, name: str) -> dict[int, Thread]:
+        """Return the processes that are kernel threads for a VM: their names end in its QEMU's process id."""
         return self._threads(_KTHREADS, self.pid(name))
+
+    def all_threads(self, name: str) -> dict[int, Thread]:
+        """Return every thread that works for a VM, those of QEMU and those of the kernel, by thread id."""
+        return {**self.threads(name), **self.kernel_threads(name)}
 
     def masks(self, name: str) -> dict[tuple[int, str], str]:
         """Return the mask of every thread of a VM that lives as long as it does, by (thread id, name)."""
