@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
 from .qsup_host import QsupHost, halting, linux
@@ -117,6 +119,44 @@ def test_io_uring_workers_are_placed_when_they_appear(host: QsupHost, release: s
     host.lab.wait_until("an io-wq worker is on the housekeeping pCPUs", placed_after_flush)
 
 
+@pytest.mark.parametrize("release", ["bookworm", pytest.param("trixie", marks=pytest.mark.lab(release="trixie"))])
+def test_each_kind_of_thread_has_pcpus_of_its_own(host: QsupHost, release: str) -> None:
+    start_held(host, halting(f'{DEDICATED}\nemulator = "7"\niothreads = "own"', HUGE, DEVICES, NOT_YET))
+    held = kernels_masks(host, "tux")
+    (iothread,) = held["iothread"]
+    apart = {"vcpu 0": {"2"}, "vcpu 1": {"3"}, "iothread": {iothread}, "vhost": {HOUSEKEEPING}, "emulator": {"7"}}
+    assert iothread in ("4", "5", "6")
+    assert {kind: masks for kind, masks in held.items() if kind != "kernel"} == apart
+    host.qsup("resume", "tux")
+    # what the kernel makes for KVM with the guest's first instructions goes beside the emulator
+    host.lab.wait_until("every thread is placed", lambda: kernels_masks(host, "tux") == {**apart, "kernel": {"7"}})
+    host.lab.wait_until("all is as planned", lambda: host.qsup("verify", "tux", check=False).status == 0)
+    rows = json.loads(host.qsup("verify", "tux", "--json").stdout)["threads"]
+    told = {row["tid"]: row["kind"] for row in rows if row["kind"] != "worker"}
+    seen = {tid: kind_of(thread.name) for tid, thread in host.all_threads("tux").items() if thread.name != "worker"}
+    helpers = {"kvm-pit": "kernel", "nx-lpage-recovery": "kernel", "thread-context": "emulator"}
+    assert {tid: helpers.get(kind, kind) for tid, kind in told.items()} == {tid: kind.split()[0] for tid, kind in seen.items()}
+
+
+def kernels_masks(host: QsupHost, name: str) -> dict[str, set[str]]:
+    """Return the masks of all threads that work for a VM by what their names say they do: the kernel's word alone."""
+    threads = host.all_threads(name)
+    charged = host.lab.read(f"/sys/fs/cgroup{host.cgroup_of(host.pid(name))}/cgroup.threads").split()
+    assert {int(tid) for tid in charged} <= {*threads, *host.all_threads(name)}  # none is in its scope under another name
+    masks: dict[str, set[str]] = {}
+    for thread in threads.values():
+        masks.setdefault(kind_of(thread.name), set()).add(thread.mask)
+    return masks
+
+
+def kind_of(thread: str) -> str:
+    """Return what a thread does, by the name that QEMU or the kernel gives it."""
+    if thread.startswith("CPU "):
+        return f"vcpu {thread.removeprefix('CPU ').partition('/')[0]}"
+    kinds = {"IO io-": "iothread", "vhost-": "vhost", "kvm-": "kernel"}
+    return next((kind for begin, kind in kinds.items() if thread.startswith(begin)), "emulator")
+
+
 @pytest.mark.lab(shape="one_node_no_smt")
 def test_without_smt_each_vcpu_has_a_core_and_a_warning_says_so(host: QsupHost) -> None:
     view = host.run("a", halting(DEDICATED))
@@ -158,5 +198,6 @@ def test_masks_that_would_collapse_on_isolated_pcpus_are_refused(host: QsupHost)
     assert reason["code"] == "plan.pin-floats-on-isolated"
     assert not host.pids("wide")
     view = host.run("float", halting("vcpus = 2"))
-    assert set(host.vcpu_masks("float")) <= {"4-5", "4,5"}  # neither isolated nor housekeeping
+    first, second = host.vcpu_masks("float")
+    assert {first, second} <= {"4-5", "4,5"}  # neither isolated nor housekeeping
     assert view["placement"] == "shared"
