@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from .qsup_host import QsupHost, halting
@@ -15,8 +17,8 @@ nodes = [
     { vcpus = "0", size = "32MiB", host_nodes = "1" },
     { vcpus = "1", size = "64MiB", host_nodes = "0" },
 ]"""
-
-
+ONE_LARGE_PAGE = 'size = "1GiB"\nhugepages = "1GiB"\nhost_nodes = "1"'
+ONCE = 'grace_period_s = 1\nrestart = "never"'
 MIXED_PAGES = """size = "1280MiB"
 hugepages = "2MiB"
 nodes = [
@@ -56,8 +58,14 @@ def test_1_gib_pages_come_from_the_planned_node_and_go_back(host: QsupHost) -> N
     assert free_pages(host, LARGE_KIB) == [1, 1]
 
 
-@pytest.mark.smoke
-def test_two_guest_nodes_are_bound_to_two_host_nodes(host: QsupHost) -> None:
+@pytest.mark.parametrize(
+    "release",
+    [
+        pytest.param("bookworm", marks=pytest.mark.smoke),
+        pytest.param("trixie", marks=pytest.mark.lab(release="trixie")),
+    ],
+)
+def test_two_guest_nodes_are_bound_to_two_host_nodes(host: QsupHost, release: str) -> None:
     host.run("a", halting('vcpus = 2\nsockets = 2\nplacement = "dedicated"', TWO_GUEST_NODES))
     assert host.memory_by_node("a") == {1: 32 * MIB, 0: 64 * MIB}
     assert sorted(line.split()[1] for line in host.bound_memory("a")) == ["bind:0", "bind:1"]
@@ -67,21 +75,38 @@ def test_two_guest_nodes_are_bound_to_two_host_nodes(host: QsupHost) -> None:
     assert second in ("2", "3")
 
 
-def test_strict_binding_is_refused_and_explained(host: QsupHost) -> None:
-    host.run("holder", halting(memory='size = "1GiB"\nhugepages = "1GiB"\nhost_nodes = "1"'))
-    short = 'size = "3GiB"\nhugepages = "1GiB"\nhost_nodes = "1"'
-    host.drop("short", halting(memory=short))
+REFUSALS = {
+    "2MiB": ("96MiB", "64MiB", "plan.hugepages-short"),
+    "1GiB": ("1GiB", "1GiB", "plan.hugepages-short"),
+    "base": ("800MiB", "800MiB", "plan.memory-short"),
+}
+"""Page size → what the holder has, what is asked for beside it, the refusal. Each fits alone, and not both."""
+
+
+@pytest.mark.parametrize("pages", list(REFUSALS))
+def test_strict_binding_is_refused_for_as_long_as_another_has_the_pages(host: QsupHost, pages: str) -> None:
+    held, asked, code = REFUSALS[pages]
+    host.stop_daemon()
+    host.lab.write("/etc/qsup/settings.toml", "[place]\ngrow_hugepages = false\n")
+    host.start_daemon()
+    kind = 'policy = "bind"' if pages == "base" else f'hugepages = "{pages}"'
+    host.run("holder", halting(memory=f'size = "{held}"\nhost_nodes = "1"\n{kind}'))
+    before = free_pages(host), free_pages(host, LARGE_KIB)
+    host.drop("short", halting(memory=f'size = "{asked}"\nhost_nodes = "1"\n{kind}'))
     host.lab.wait_until("it is refused", lambda: bool(host.view("short").get("refusal")))
-    reasons = host.view("short")["refusal"]
-    assert all(reason["code"].startswith("plan.") for reason in reasons)
+    (reason,) = host.view("short")["refusal"]
+    assert (reason["code"], reason["host_node"]) == (code, 1)
+    assert "host node 1" in reason["message"]
+    assert "holder" in [name for name, _ in reason["held_by"]]
     said = host.qsup("status", "short", check=False).stdout
-    assert "node 1" in said
-    assert "holder" in said  # who has the rest
+    assert f"[{code}]" in said
+    assert re.search(r"\bholder\b", said)
     assert not host.pids("short")
-    assert all_pages(host, LARGE_KIB) == [1, 1]  # nothing was grown for what cannot run
-    host.drop("short", halting(memory=short.replace("3GiB", "1GiB").replace('"1"', '"0"', 1)))
+    assert (free_pages(host), free_pages(host, LARGE_KIB)) == before
+    # the holder is all that stood in its way
+    host.qsup("stop", "holder", "--force")
     host.wait_phase("short", "running")
-    assert host.memory_by_node("short") == {0: GIB}
+    assert {line.split()[1] for line in host.bound_memory("short")} == {"bind:1"}
 
 
 @pytest.mark.parametrize("end", ["stop", "kill"])
@@ -99,6 +124,37 @@ def test_pools_grow_on_their_node_and_shrink_again(host: QsupHost, end: str) -> 
     host.wait_phase("a", "absent")
     assert all_pages(host) == [64, 64]
     assert free_pages(host) == [64, 64]
+
+
+def large_pool(node: int) -> str:
+    """Return the file by which the kernel is asked for pages of 1 GiB on a node."""
+    return f"/sys/devices/system/node/node{node}/hugepages/hugepages-{LARGE_KIB}kB/nr_hugepages"
+
+
+@pytest.mark.parametrize("release", ["bookworm", pytest.param("trixie", marks=pytest.mark.lab(release="trixie"))])
+def test_a_1_gib_page_is_grown_where_the_node_has_a_whole_one(host: QsupHost, release: str) -> None:
+    host.lab.sh(f"echo 0 >{large_pool(1)}")  # the kernel gets the page back: the only 1 GiB of this node in one piece
+    assert all_pages(host, LARGE_KIB) == [1, 0]
+    host.run("a", halting(memory=ONE_LARGE_PAGE, vm=ONCE))
+    assert all_pages(host, LARGE_KIB) == [1, 1]
+    assert free_pages(host, LARGE_KIB) == [1, 0]
+    assert host.memory_by_node("a") == {1: GIB}
+    assert [code for code, _ in host.events("a")] == ["host.pool-grown", "vm.started"]
+    host.qsup("stop", "a", "--force")
+    assert all_pages(host, LARGE_KIB) == [1, 0]
+
+
+def test_a_1_gib_page_that_the_kernel_cannot_make_refuses_the_vm_and_leaves_nothing(host: QsupHost) -> None:
+    memory = ONE_LARGE_PAGE.replace("1GiB", "2GiB", 1)  # the free memory suffices, and is not in one piece
+    host.drop("a", halting(memory=memory, vm=ONCE))
+    host.lab.wait_until("it is refused", lambda: host.view("a")["trouble_code"] == "host.pool-short")
+    host.remove("a")
+    host.lab.wait_until("it is forgotten", lambda: "a" not in host.vms())
+    assert "host node 1 gave 0 of 1 hugepages of 1GiB" in dict(host.events("a"))["host.pool-short"]
+    assert "vm.started" not in dict(host.events("a"))
+    assert (all_pages(host, LARGE_KIB), free_pages(host, LARGE_KIB)) == ([1, 1], [1, 1])
+    assert host.lab.sh("ls -A /run/qsup/vms").split() == []
+    assert not host.pids("a")
 
 
 def test_base_pages_are_bound_as_well(host: QsupHost) -> None:
