@@ -7,6 +7,8 @@ import pytest
 from .qsup_host import QsupHost, linux
 
 TWO_VCPUS = "vcpus = 2"
+QUEUES = 2
+PINGS = 30
 
 
 def make_bridge(host: QsupHost, mtu: int = 1500) -> None:
@@ -35,18 +37,32 @@ def test_large_packets_pass_over_two_queues_and_vhost(host: QsupHost, release: s
     assert host.lab.read(f"/sys/class/net/{card['tap']}/mtu").strip() == "9000"
     assert len(host.lab.sh(f"ls -d /sys/class/net/{card['tap']}/queues/rx-*").split()) == 2
     assert host.lab.sh(f"basename $(readlink /sys/class/net/{card['tap']}/master)").strip() == "br0"
-    assert vhost_time(host, "tux") > 0  # packets went through the kernel's workers
+    assert "3 packets transmitted, 3 packets received" in host.ask("tux", "cat /tmp/ping")
+    check_each_queue_has_its_worker(host, "tux")
     host.lab.run("kill", "-KILL", str(pid))
     host.wait_phase("tux", "absent")
     assert host.taps() == []
 
 
-def vhost_time(host: QsupHost, name: str) -> int:
-    """Return the time in ns that the VM's vhost workers have run."""
+def check_each_queue_has_its_worker(host: QsupHost, name: str) -> None:
+    """Check that what vCPU 0 sends and gets is carried by the first queue's worker, and that of vCPU 1 by the second one's."""
+    for vcpu in (0, 1):
+        before = vhost_times(host, name)
+        pings = f"for i in $(seq {PINGS}); do ping -c1 -W5 -s 8000 10.9.0.1; done"
+        heard = host.ask(name, f"taskset -c {vcpu} sh -c '{pings}' | grep -c '1 packets received'")
+        grown = [after - earlier for earlier, after in zip(before, vhost_times(host, name), strict=True)]
+        assert int(heard) == PINGS
+        assert grown[vcpu] > 2 * grown[1 - vcpu], (vcpu, grown)
+
+
+def vhost_times(host: QsupHost, name: str) -> list[int]:
+    """Return how long each of a VM's vhost workers has run, in ns, in the order of its queues."""
     pid = host.pid(name)
-    inside = [f"/proc/{pid}/task/{thread.tid}" for thread in host.threads(name).values() if thread.name.startswith("vhost-")]
+    inside = [f"/proc/{pid}/task/{tid}" for tid, thread in host.threads(name).items() if thread.name == f"vhost-{pid}"]
     outside = [f"/proc/{tid}" for tid in host.vhost_kthreads(name)]
-    return sum(int(host.lab.read(f"{path}/schedstat").split()[0]) for path in inside + outside)
+    workers = sorted(inside + outside, key=lambda path: int(path.rpartition("/")[2]))
+    assert len(workers) == QUEUES
+    return [int(host.lab.read(f"{path}/schedstat").split()[0]) for path in workers]
 
 
 def test_two_guests_ping_each_other_and_their_host(host: QsupHost) -> None:
@@ -55,6 +71,8 @@ def test_two_guests_ping_each_other_and_their_host(host: QsupHost) -> None:
     host.drop("two", linux("lab.ip=10.9.0.3/24 lab.ping=10.9.0.2", more=nic()))
     assert "GUEST-PING ok target=10.9.0.1" in host.wait_console("one", "GUEST-READY")
     assert "GUEST-PING ok target=10.9.0.2" in host.wait_console("two", "GUEST-READY")
+    for name in ("one", "two"):  # the marker alone is content with one answer of three
+        assert "3 packets transmitted, 3 packets received" in host.ask(name, "cat /tmp/ping")
     macs = {card["mac"] for name in ("one", "two") for card in host.view(name)["nics"]}
     learnt = host.lab.run("bridge", "fdb", "show", "br", "br0").stdout
     assert len(macs) == 2
