@@ -8,6 +8,9 @@ import pytest
 
 from .qsup_host import QsupHost, linux
 
+PATTERN_MIB, AT_MIB = 4, 8
+NOTHING = "d41d8cd98f00b204e9800998ecf8427e"
+"""The checksum of no bytes at all."""
 ON_TWO_NODES = """size = "320MiB"
 nodes = [
     { vcpus = "0", size = "160MiB", host_nodes = "0" },
@@ -17,16 +20,16 @@ nodes = [
 
 @pytest.mark.parametrize("image", ["qcow2", "raw"])
 @pytest.mark.parametrize("aio", ["io_uring", "native"])
-def test_a_written_word_outlives_the_kill(host: QsupHost, image: str, aio: str) -> None:
-    check_word(host, image, aio)
+def test_a_written_pattern_outlives_the_kill(host: QsupHost, image: str, aio: str) -> None:
+    check_pattern(host, image, aio)
 
 
 @pytest.mark.lab(release="trixie")
-def test_a_written_word_outlives_the_kill_of_a_newer_qemu(host: QsupHost) -> None:
-    check_word(host, "qcow2", "io_uring")
+def test_a_written_pattern_outlives_the_kill_of_a_newer_qemu(host: QsupHost) -> None:
+    check_pattern(host, "qcow2", "io_uring")
 
 
-def check_word(host: QsupHost, image: str, aio: str) -> None:
+def check_pattern(host: QsupHost, image: str, aio: str) -> None:
     """Let a guest write, kill it, and let the next one read."""
     path = f"/srv/disk.{image}"
     host.lab.run("qemu-img", "create", "-q", "-f", image, path, "16M")
@@ -39,14 +42,54 @@ def check_word(host: QsupHost, image: str, aio: str) -> None:
     before = host.identity("tux")
     assert ("io_uring" in host.lab.sh(f"ls -l /proc/{before[0]}/fd")) is (aio == "io_uring")
     assert (int(host.lab.read("/proc/sys/fs/aio-nr")) > 0) is (aio == "native")
+    wanted = write_pattern(host, aio)
     host.drop("tux", linux("lab.read", more=disk))
     host.lab.wait_until("the edit is pending", lambda: bool(host.view("tux")["pending"]))
     host.lab.run("kill", "-KILL", str(before[0]))
     host.lab.wait_until("it is back", lambda: bool(host.pids("tux")) and host.identity("tux") != before)
     host.wait_console("tux", "GUEST-READ kestrel")
+    host.wait_console("tux", "GUEST-READY")
+    assert sum_of(host, f"dd if=/dev/vda bs=1M skip={AT_MIB} count={PATTERN_MIB} 2>/dev/null") == wanted
     view = host.view("tux")
     assert (view["restarts"], view["pending"]) == (1, [])
     assert "9" in view["last_ending"] or "KILL" in view["last_ending"]
+
+
+def write_pattern(host: QsupHost, aio: str) -> str:
+    """Have the guest write a pattern, and check that the disk's iothread carried it; return the pattern's checksum."""
+    host.wait_console("tux", "GUEST-READY")
+    wanted = sum_of(host, f"dd if=/dev/urandom bs=1M count={PATTERN_MIB} 2>/dev/null | tee /tmp/pattern")
+    (iothread,) = [tid for tid, thread in host.threads("tux").items() if thread.name == "IO io-disk0"]
+    pid = host.pid("tux")
+    counters = [f"/proc/{pid}/io", *(f"/proc/{pid}/task/{tid}/io" for tid in (pid, iothread))]
+    (start,) = run_times(host, [iothread])
+    host.ask("tux", "md5sum /tmp/pattern")
+    (idle,) = run_times(host, [iothread])
+    before = [written_bytes(host, path) for path in counters]
+    host.ask("tux", f"dd if=/tmp/pattern of=/dev/vda bs=1M seek={AT_MIB} conv=fsync")
+    whole, by_main_loop, by_iothread = [
+        written_bytes(host, path) - earlier for path, earlier in zip(counters, before, strict=True)
+    ]
+    (busy,) = run_times(host, [iothread])
+    assert busy - idle > 2 * (idle - start), (start, idle, busy)
+    assert whole >= PATTERN_MIB << 20
+    assert by_main_loop == 0
+    # io_uring hands what would block on to workers of its own
+    assert aio == "io_uring" or by_iothread >= PATTERN_MIB << 20
+    return wanted
+
+
+def written_bytes(host: QsupHost, path: str) -> int:
+    """Return how much a process or a thread has sent to the storage, by its file `io` in /proc."""
+    return int(host.lab.read(path).partition("\nwrite_bytes: ")[2].split()[0])
+
+
+def sum_of(host: QsupHost, command: str) -> str:
+    """Return the checksum of what a command prints in the guest."""
+    found = host.ask("tux", f"{command} | md5sum").split()[0]
+    assert len(found) == 32, found
+    assert found != NOTHING
+    return found
 
 
 @pytest.mark.lab(release="trixie")
