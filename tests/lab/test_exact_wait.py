@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import pytest
+
 from .qsup_host import QsupHost, halting
 
 BURN_ROM = "/srv/burn.rom"
@@ -33,7 +35,8 @@ def share_of(vcpu: dict[str, Any], name: str) -> float:
     return sum(float(item["share"]) for item in vcpu["blame"] if name in item["who"])
 
 
-def test_two_burners_are_named_in_the_order_of_their_weights(host: QsupHost) -> None:
+@pytest.mark.parametrize("release", ["bookworm", pytest.param("trixie", marks=pytest.mark.lab(release="trixie"))])
+def test_two_burners_are_named_in_the_order_of_their_weights(host: QsupHost, release: str) -> None:
     host.stop_daemon()
     host.lab.write("/etc/qsup/settings.toml", "[daemon]\nexact_wait = true\n")
     host.lab.write(BURN_ROM, b"\xf4" * 65520 + BURN_LOOP.ljust(16, b"\0"))
