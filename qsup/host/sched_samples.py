@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from attrs import define, evolve, frozen
 
 from qsup.errors import KernelRefused
-from qsup.host.other_threads import OtherThreads
+from qsup.host.other_threads import LEAST_RUN_NS, OtherThreads
 from qsup.host.quotas import Quotas
 from qsup.host.switch_times import SwitchCounter, SwitchTimes
 from qsup.host.sysfs import read_text
@@ -25,7 +25,7 @@ _TICKS_A_SECOND = os.sysconf("SC_CLK_TCK")
 _TICK_NS = 1_000_000_000 // _TICKS_A_SECOND
 _IDLE, _IOWAIT, _IRQ, _SOFTIRQ, _STEAL = 3, 4, 5, 6, 7
 _PATIENCE = 12
-_MOSTLY = 0.5
+_MOSTLY = 0.75
 _TRUST, _TRUST_ON_IDLE = 3, 15
 """So many samples in a row a thread that slept and did nothing is taken to sleep on, and where its pCPU was mostly idle."""
 
@@ -46,24 +46,39 @@ class Target:
 class _Process:
     """The threads of one process, and what the last reading found of them.
 
-    `still`: none has run since the reading before; `slept`: none ran or waited at the last one; `pcpus`: where they were.
+    `clock_ns`: for how long they have run by now, `read_ns`: by that reading. `still`: none has run since. `slept`: none ran or
+    waited then; `pcpus`: where they were.
     """
 
     pid: int
     targets: list[Target]
     clock_ns: int | None = None
+    read_ns: int | None = None
     still: bool = False
     keys: tuple[ThreadKey, ...] = ()
     slept: bool = False
     pcpus: frozenset[int] = frozenset()
 
     def slept_on(self, turn: int, idle: frozenset[int]) -> bool:
-        """Whether it may be taken to be as it was, unread. Not all processes are read in the same turn."""
-        trust = _TRUST_ON_IDLE if self.pcpus <= idle else _TRUST
-        return self.still and self.slept and (turn + self.pid) % (trust + 1) != 0
+        """Whether it may be taken to be as it was, unread. Not all processes are read in the same turn.
+
+        On pCPUs that were idle nobody had to wait for long: there what hardly ran is read when it has run for a while.
+        """
+        on_idle = self.pcpus <= idle
+        trust = _TRUST_ON_IDLE if on_idle else _TRUST
+        return (self.still or (on_idle and self._hardly_ran())) and self.slept and (turn + self.pid) % (trust + 1) != 0
+
+    def ask(self) -> None:
+        """Whether any thread has run since the last reading. Order: before the next one."""
+        self.clock_ns = process_clock_ns(self.pid)
+        self.still = self.clock_ns is not None and self.clock_ns == self.read_ns
+
+    def _hardly_ran(self) -> bool:
+        return self.clock_ns is not None and self.read_ns is not None and 0 <= self.clock_ns - self.read_ns < LEAST_RUN_NS
 
     def note(self, rows: Mapping[ThreadKey, _Row]) -> None:
         """What was read."""
+        self.read_ns = self.clock_ns
         self.keys = tuple(rows)
         self.slept = bool(rows) and all(counters.state != RUNNABLE for _, counters in rows.values())
         self.pcpus = frozenset(counters.pcpu for _, counters in rows.values())
@@ -134,7 +149,8 @@ class SchedSamples:
         """(all threads, those of them whose counters are not the very same as at the last sample)."""
         idle = _idle_since(self._last, at_ns, pcpus)
         self._turn += 1
-        self._ask_who_ran()
+        for process in self._processes.values():
+            process.ask()
         last = self._last.threads if self._last is not None else {}
         threads: dict[ThreadKey, _Row] = {}
         changed: list[ThreadKey] = []
@@ -158,12 +174,6 @@ class SchedSamples:
                 rows[target.tid, found[0]] = (target.thread, found[1])
         process.note(rows)
         return rows
-
-    def _ask_who_ran(self) -> None:
-        """Which processes had a thread run since the last sample. Order: before their threads are read."""
-        for pid, process in self._processes.items():
-            clock_ns, process.clock_ns = process.clock_ns, process_clock_ns(pid)
-            process.still = clock_ns is not None and clock_ns == process.clock_ns
 
     def _ran(self, watched: bool) -> SwitchTimes | None:
         """Exactly who ran since the last sample; None where nobody counted from there on."""
