@@ -167,7 +167,7 @@ class QsupHost:
 
     def events(self, name: str, boot: str = "all") -> list[tuple[str, str]]:
         """Return the (code, message) of a VM's events in the journal, by its own fields, oldest first; of all boots or one."""
-        words = ("journalctl", "--no-pager", "-o", "json", "-b", boot.replace("-", ""), f"QSUP_VM={name}")
+        words = ("journalctl", "--no-pager", "-o", "json", "-u", "qsup", "-b", boot.replace("-", ""), f"QSUP_VM={name}")
         entries = map(json.loads, self.lab.run(*words).stdout.splitlines())
         return [(entry["QSUP_CODE"], entry["MESSAGE"]) for entry in entries]
 
