@@ -59,6 +59,19 @@ def fds() -> int:
     return len(os.listdir("/proc/self/fd"))
 
 
+def noted_reads(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """From now on each read of a kept descriptor is noted here."""
+    reads: list[int] = []
+    pread = os.pread
+
+    def noted(fd: int, count: int, offset: int) -> bytes:
+        reads.append(fd)
+        return pread(fd, count, offset)
+
+    monkeypatch.setattr(os, "pread", noted)
+    return reads
+
+
 def ran_ns(counters: ThreadCounters, pid: int) -> int:
     found = counters.read(pid, pid)
     assert found is not None
@@ -105,17 +118,10 @@ def test_a_thread_that_did_nothing_has_the_very_same_counters() -> None:
 
 
 def test_a_thread_that_sleeps_is_not_asked_each_time_whether_it_still_does(monkeypatch: pytest.MonkeyPatch) -> None:
-    reads: list[int] = []
-    pread = os.pread
-
-    def counted(fd: int, count: int, offset: int) -> bytes:
-        reads.append(fd)
-        return pread(fd, count, offset)
-
     counters = ThreadCounters()
     with sleeper() as pid:
         counters.read(pid, pid)
-        monkeypatch.setattr(os, "pread", counted)
+        reads = noted_reads(monkeypatch)
         costs = []
         for _ in range(12):
             reads.clear()
@@ -290,20 +296,13 @@ def test_a_sample_names_the_threads_that_have_other_counters_than_before() -> No
 
 
 def test_what_is_known_of_a_process_outlives_the_coming_and_going_of_others(monkeypatch: pytest.MonkeyPatch) -> None:
-    reads: list[int] = []
-    pread = os.pread
-
-    def counted(fd: int, count: int, offset: int) -> bytes:
-        reads.append(fd)
-        return pread(fd, count, offset)
-
     samples, thread = SchedSamples(), Thread("web1 vCPU 0", "web1", "vcpu", "vcpu 0")
     with sleeper() as first, sleeper() as second:
         target = Target(first, first, thread, fixed=False)
         others = [Target(second, second, thread, fixed=False)]
         samples.take([target], watched=False)
         samples.take([target], watched=False)
-        monkeypatch.setattr(os, "pread", counted)
+        reads = noted_reads(monkeypatch)
         costs = []
         for turn in range(8):
             samples.take([target, *others[: turn % 2]], watched=False)
