@@ -6,15 +6,14 @@ import errno
 import os
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 
 from qsup.errors import KernelRefused
+from qsup.host.smaps import smaps_mappings
 from qsup.host.sysfs import rooted
 
 _NODE_COUNT = re.compile(r" N([0-9]{1,6})=([0-9]{1,18})(?= |$)", re.ASCII)
 _PAGE_SIZE = re.compile(r" kernelpagesize_kB=([0-9]{1,12})(?= |$)", re.ASCII)
-_SMAPS_SIZE = re.compile(r"KernelPageSize:\s+([0-9]{1,12}) kB", re.ASCII)
-_SMAPS_RSS = re.compile(r"(Rss|Shared_Hugetlb|Private_Hugetlb):\s+([0-9]{1,15}) kB", re.ASCII)
 
 
 def pages_taken(pid: int, root: str = "/") -> Mapping[tuple[int, int], int]:
@@ -57,24 +56,10 @@ def count_numa_maps(lines: Iterable[str]) -> dict[tuple[int, int], int]:
 def count_smaps(lines: Iterable[str]) -> dict[tuple[int, int], int]:
     """The pages in the lines of smaps, all on node 0, keyed like `count_numa_maps`."""
     pages: Counter[tuple[int, int]] = Counter()
-    for size_kib, held_kib in _smaps_mappings(lines):
-        if size_kib and held_kib:
-            pages[0, size_kib << 10] += held_kib // size_kib
+    for _, mapping in smaps_mappings(lines):
+        if mapping.page_size_bytes and mapping.held_bytes:
+            pages[0, mapping.page_size_bytes] += mapping.held_bytes // mapping.page_size_bytes
     return dict(pages)
-
-
-def _smaps_mappings(lines: Iterable[str]) -> Iterator[tuple[int, int]]:
-    """(page size, held), both in KiB, of each mapping: KernelPageSize comes before the counts."""
-    size_kib = held_kib = 0
-    for line in lines:
-        size = _SMAPS_SIZE.match(line)
-        if size:
-            yield size_kib, held_kib
-            size_kib, held_kib = int(size[1]), 0
-            continue
-        held = _SMAPS_RSS.match(line)
-        held_kib += int(held[2]) if held else 0
-    yield size_kib, held_kib
 
 
 def base_page_bytes() -> int:

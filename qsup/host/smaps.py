@@ -6,7 +6,7 @@ Reading it walks the page tables of base pages, as numa_maps does (about 5 ms pe
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 from attrs import define
 
@@ -37,17 +37,23 @@ class SmapsMapping:
 
 def smaps_of(lines: Iterable[str], starts: Iterable[int]) -> Mapping[int, SmapsMapping]:
     """The mappings in the lines of smaps that begin there, by address."""
-    wanted = frozenset(starts)
-    found: dict[int, SmapsMapping] = {}
-    current: SmapsMapping | None = None
+    return dict(smaps_mappings(lines, frozenset(starts)))
+
+
+def smaps_mappings(lines: Iterable[str], starts: frozenset[int] | None = None) -> Iterator[tuple[int, SmapsMapping]]:
+    """(address, mapping) of all mappings in the lines of smaps, or of those that begin at `starts`."""
+    start, current = 0, None
     for line in lines:
         head = _RANGE.match(line)
         if head:
+            if current is not None:
+                yield start, current
             start = int(head[1], 16)
-            current = found.setdefault(start, SmapsMapping()) if start in wanted else None
+            current = SmapsMapping() if starts is None or start in starts else None
         elif current is not None:
             _take(current, line)
-    return found
+    if current is not None:
+        yield start, current
 
 
 def _take(mapping: SmapsMapping, line: str) -> None:
